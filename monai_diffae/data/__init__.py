@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
+from .brain_slices import ensure_brain_slices as ensure_brain_slices
+from .folders import find_volumes as find_volumes
+from .folders import split_volumes as split_volumes
+from .seeded import EndlessSampler as EndlessSampler
+from .seeded import RandDiffusionNoised as RandDiffusionNoised
+from .seeded import SeededDataset as SeededDataset
+from .volume_slices import VolumeSlices as VolumeSlices

@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A labelled brain-MRI data set that needs no download.
+
+Every subject is the MNI152 T1 template that nilearn carries (skull-stripped, 1 mm), varied by MONAI's transforms with
+known factors. **Anatomy is one template, deformed, and the lesions are simulated**: the data serve to train, test and
+demonstrate networks, and say nothing about patients.
+
+Written are ``images/sub-0000.nii.gz`` (T1, uint16, affine in MNI space), ``lesions/sub-0000.nii.gz`` (mask, uint8) and
+``labels.csv``::
+
+    python -m monai_diffae.data.brain_slices --output_dir DIR --num_subjects 100 --seed 0
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import functools
+import os
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.networks.blocks import Warp
+from monai.transforms import (
+    AdjustContrast,
+    GaussianSmooth,
+    Rand3DElasticd,
+    RandBiasField,
+    RandRicianNoise,
+    SaveImage,
+    Spacing,
+)
+from monai.utils import optional_import
+from tqdm import tqdm
+
+from monai_diffae.randomness import derive_seed
+
+__all__ = ["SubjectFactors", "draw_factors", "ensure_brain_slices", "generate_brain_slices", "render_subject"]
+
+_INTENSITY_SCALE = 1000  # stored integer of the template's brightest voxel
+_ELASTIC_SIGMA_MM = 14.0
+
+
+@dataclasses.dataclass(frozen=True)
+class SubjectFactors:
+    """What distinguishes one subject from the template.
+
+    Two subjects with equal factors but for ``lesion`` have the same anatomy with and without the lesion.
+
+    Args:
+        subject: name, e.g. ``sub-0007``.
+        lesion: whether the simulated white matter lesion is there.
+        lesion_center: its centre in the template, mm in MNI space (x grows to the right); also drawn without lesion.
+        lesion_radius_mm: its radius before it is roughened and deformed.
+        ventricle_enlargement_mm: outward shift of the wall of the lateral ventricles.
+        head_scale: size relative to the template.
+        contrast: gamma applied to the intensities; above 1 darkens grey matter.
+        seed: of what has no column: rotation, deformation, lesion outline, bias field and noise.
+    """
+
+    subject: str
+    lesion: bool
+    lesion_center: tuple[float, float, float]
+    lesion_radius_mm: float
+    ventricle_enlargement_mm: float
+    head_scale: float
+    contrast: float
+    seed: int
+
+
+@dataclasses.dataclass(frozen=True)
+class _Template:
+    image: torch.Tensor  # (1, X, Y, Z), intensities in [0, 1]
+    affine: np.ndarray
+    lesion_centers: np.ndarray  # (N, 3), mm
+    ventricle_outward: torch.Tensor  # (3, X, Y, Z), unit normals times a decay with the distance from the wall
+
+
+@functools.lru_cache(maxsize=1)
+def _load_template() -> _Template:
+    datasets, found = optional_import("nilearn.datasets")
+    if not found:
+        raise ImportError("The brain data set is made from nilearn's template: pip install 'monai-diffae[demo]'.")
+    from scipy import ndimage
+
+    t1 = datasets.load_mni152_template(resolution=1)
+    white = datasets.load_mni152_wm_template(resolution=1).get_fdata(dtype=np.float32)
+    grey = datasets.load_mni152_gm_template(resolution=1).get_fdata(dtype=np.float32)
+    image, affine = t1.get_fdata(dtype=np.float32), t1.affine
+    x, y, z = (np.indices(image.shape, dtype=np.float32)[i] + affine[i, 3] for i in range(3))
+
+    # Lateral ventricles: the two largest dark components in the middle of the brain.
+    middle = (abs(x) < 38) & (y > -48) & (y < 38) & (z > -12) & (z < 32)
+    fluid = (image > 0.02) & (image < 0.55) & (white + grey < 0.4) & middle
+    components, count = ndimage.label(ndimage.binary_opening(fluid))
+    sizes = ndimage.sum(fluid, components, range(1, count + 1))
+    ventricles = np.isin(components, 1 + np.argsort(sizes)[-2:])
+
+    distance = ndimage.distance_transform_edt(~ventricles) - ndimage.distance_transform_edt(ventricles)
+    smooth = ndimage.gaussian_filter(distance.astype(np.float32), 1.5)
+    normals = np.stack(np.gradient(smooth))
+    normals /= np.maximum(1.0, np.linalg.norm(normals, axis=0))
+    decay = np.exp(-((np.maximum(distance, 0) / 16.0) ** 2)).astype(np.float32)
+
+    deep_white = ndimage.binary_erosion(white > 0.8, iterations=3) & (abs(x) > 12) & (z > 2) & (z < 42)
+    centers = np.argwhere(deep_white & (distance > 5)) + affine[:3, 3]
+    return _Template(torch.from_numpy(image)[None], affine, centers, torch.from_numpy(normals * decay))
+
+
+def draw_factors(seed: int, index: int, lesion_fraction: float = 0.5) -> SubjectFactors:
+    """The factors of subject ``index`` of the data set ``seed``; a function of its arguments only."""
+    random = np.random.default_rng(derive_seed(seed, index))
+    centers = _load_template().lesion_centers
+    return SubjectFactors(
+        subject=f"sub-{index:04d}",
+        lesion=bool(random.random() < lesion_fraction),
+        lesion_center=tuple(float(c) for c in centers[random.integers(len(centers))]),
+        lesion_radius_mm=float(random.uniform(7.0, 14.0)),
+        ventricle_enlargement_mm=float(random.uniform(0.0, 6.0)),
+        head_scale=float(random.uniform(0.93, 1.07)),
+        contrast=float(random.uniform(0.8, 1.3)),
+        seed=derive_seed(seed, index, 1),
+    )
+
+
+def _lesion_weight(factors: SubjectFactors, template: _Template) -> torch.Tensor:
+    """Share of lesion in every voxel, (1, X, Y, Z): a ball with a rough outline and a soft edge of about 1 mm."""
+    shape = template.image.shape[1:]
+    voxel = [torch.arange(n, dtype=torch.float32) + float(o) for n, o in zip(shape, template.affine[:3, 3])]
+    offsets = [axis - c for axis, c in zip(voxel, factors.lesion_center)]
+    radius = torch.sqrt(sum(o**2 for o in torch.meshgrid(*offsets, indexing="ij")))
+    generator = torch.Generator().manual_seed(factors.seed)
+    rough = torch.nn.functional.interpolate(
+        torch.randn((1, 1, *(n // 6 for n in shape)), generator=generator), size=shape, mode="trilinear"
+    )[0, 0]
+    return torch.sigmoid((factors.lesion_radius_mm + 1.5 * rough - radius) / 0.7)[None]
+
+
+def render_subject(factors: SubjectFactors, spacing: float = 2.0) -> tuple[MetaTensor, MetaTensor]:
+    """Make the volume of a subject.
+
+    Args:
+        factors: see :class:`SubjectFactors`; the result depends on nothing else.
+        spacing: voxel size in mm.
+
+    Returns:
+        T1 image, float32 with the template's brightest voxel near 1, and lesion mask (0 or 1), both ``(1, X, Y, Z)``
+        with an affine in MNI space.
+    """
+    template = _load_template()
+    shift = factors.ventricle_enlargement_mm * template.ventricle_outward  # template voxels are 1 mm
+    image = Warp(mode="bilinear", padding_mode="border")(template.image[None], -shift[None])[0]
+    lesion = _lesion_weight(factors, template) if factors.lesion else torch.zeros_like(image)
+    lesion = lesion * (image > 0.05)
+    image = image * (1 - lesion) + 0.35 * lesion  # about half of grey matter, a quarter above ventricle fluid
+
+    to_spacing = Spacing(pixdim=(spacing,) * 3, padding_mode="zeros")
+    both = MetaTensor(torch.cat([image, lesion]), affine=torch.as_tensor(template.affine))
+    both = to_spacing(GaussianSmooth(sigma=0.35 * spacing)(both))
+
+    sigma = _ELASTIC_SIGMA_MM / spacing
+    per_mm = (2 * np.pi**0.5 * sigma) ** 1.5 * 3**0.5 / spacing  # smoothed uniform noise of this size has rms 1 mm
+    zoom = 1 / factors.head_scale - 1
+    deform = Rand3DElasticd(
+        keys=("image", "lesion"),
+        prob=1.0,
+        sigma_range=(sigma, sigma),
+        magnitude_range=(1.0 * per_mm, 2.5 * per_mm),
+        rotate_range=(np.pi / 40,) * 3,
+        scale_range=((zoom, zoom),) * 3,
+        mode="bilinear",
+        padding_mode="zeros",
+    )
+    deform.set_random_state(factors.seed)
+    deformed = deform({"image": both[:1], "lesion": both[1:]})
+    image, lesion = deformed["image"], deformed["lesion"]
+    brain = image > 0.05
+
+    bias = RandBiasField(prob=1.0, degree=3, coeff_range=(-0.08, 0.08)).set_random_state(factors.seed)
+    noise = RandRicianNoise(prob=1.0, std=0.02, sample_std=False).set_random_state(factors.seed)
+    image = noise(bias(AdjustContrast(gamma=factors.contrast)(image))) * brain
+    return image, (lesion > 0.5).float()
+
+
+def _write_subject(output_dir: Path, factors: SubjectFactors, spacing: float) -> dict[str, object]:
+    """Write the two volumes of a subject and return its row of ``labels.csv``."""
+    image, lesion = render_subject(factors, spacing)
+    name = f"{factors.subject}.nii.gz"
+    stored = (image * _INTENSITY_SCALE).round().clamp(0, 65535)
+    for folder, volume, dtype in (("images", stored, np.uint16), ("lesions", lesion, np.uint8)):
+        volume.meta["filename_or_obj"] = name
+        SaveImage(
+            output_dir=output_dir / folder,
+            output_postfix="",
+            output_dtype=dtype,
+            resample=False,
+            separate_folder=False,
+            print_log=False,
+        )(volume)
+    side = "right" if factors.lesion_center[0] > 0 else "left"
+    return {
+        "file": f"images/{name}",
+        "subject": factors.subject,
+        "lesion_mask": f"lesions/{name}",
+        "lesion": int(factors.lesion),
+        "lesion_volume_ml": round(float(lesion.sum()) * spacing**3 / 1000, 3),
+        "lesion_side": side if factors.lesion else "none",
+        "ventricle_enlargement_mm": round(factors.ventricle_enlargement_mm, 4),
+        "head_scale": round(factors.head_scale, 5),
+        "contrast": round(factors.contrast, 5),
+    }
+
+
+def generate_brain_slices(
+    output_dir: str | os.PathLike,
+    num_subjects: int,
+    seed: int = 0,
+    lesion_fraction: float = 0.5,
+    spacing: float = 2.0,
+    num_workers: int | None = None,
+) -> Path:
+    """Write a data set of ``num_subjects`` volumes; see the module's docstring for what it holds.
+
+    A volume depends on (seed, its index) only, so a larger data set continues a smaller one.
+
+    Args:
+        output_dir: a folder that does not exist yet or holds no ``labels.csv``.
+        num_subjects: number of volumes, two to three seconds of one core each.
+        seed: of the whole data set.
+        lesion_fraction: expected share of subjects with a lesion, in [0, 1].
+        spacing: voxel size in mm, the same in all directions.
+        num_workers: processes; ``None`` for one a core.
+
+    Returns:
+        Path of ``labels.csv``, written last: where it exists, the data set is complete.
+
+    Raises:
+        ValueError: for numbers out of range.
+        FileExistsError: if ``output_dir`` holds a data set already.
+    """
+    if num_subjects < 1 or not 0 <= lesion_fraction <= 1 or not 0.5 <= spacing <= 4:
+        raise ValueError(
+            "Expected num_subjects of 1 or more, lesion_fraction in [0, 1] and spacing in [0.5, 4] mm; "
+            f"got {num_subjects}, {lesion_fraction} and {spacing}."
+        )
+    output_dir = Path(output_dir)
+    labels_file = output_dir / "labels.csv"
+    if labels_file.exists():
+        raise FileExistsError(f"{labels_file} exists; choose another output_dir or delete the data set first.")
+
+    factors = [draw_factors(seed, index, lesion_fraction) for index in range(num_subjects)]
+    # Spawned, not forked: a fork of a process that has used torch's threads can hang.
+    with ProcessPoolExecutor(num_workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        write = functools.partial(_write_subject, output_dir, spacing=spacing)
+        rows = list(tqdm(pool.map(write, factors), desc="brain volumes", unit="volume", total=num_subjects))
+    partial = output_dir / "labels.csv.partial"
+    with open(partial, "w", newline="") as f:
+        table = csv.DictWriter(f, fieldnames=list(rows[0]))
+        table.writeheader()
+        table.writerows(rows)
+    os.replace(partial, labels_file)
+    return labels_file
+
+
+def ensure_brain_slices(dataset_dir: str | os.PathLike, default_dir: str | os.PathLike, **generator_args) -> str:
+    """Fill a bundle's default data folder on first use; any other folder is left alone.
+
+    Args:
+        dataset_dir: the folder that is asked for.
+        default_dir: the bundle's own; filled if it is the one asked for and its data set is not complete.
+        generator_args: for :func:`generate_brain_slices`.
+
+    Returns:
+        ``dataset_dir``.
+    """
+    is_default = Path(dataset_dir).resolve() == Path(default_dir).resolve()
+    if is_default and not (Path(dataset_dir) / "labels.csv").exists():
+        generate_brain_slices(dataset_dir, **generator_args)
+    return os.fspath(dataset_dir)
+
+
+def main() -> None:
+    """Command line of :func:`generate_brain_slices`."""
+    parser = argparse.ArgumentParser(description="Write a labelled brain-MRI data set made from the MNI152 template.")
+    parser.add_argument("--output_dir", required=True)
+    parser.add_argument("--num_subjects", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--lesion_fraction", type=float, default=0.5)
+    parser.add_argument("--spacing", type=float, default=2.0, help="voxel size in mm")
+    parser.add_argument("--num_workers", type=int, default=None, help="processes, one a core by default")
+    print(generate_brain_slices(**vars(parser.parse_args())))
+
+
+if __name__ == "__main__":
+    main()

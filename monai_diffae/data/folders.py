@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+__all__ = ["find_volumes", "split_volumes"]
+
+
+def find_volumes(dataset_dir: str | os.PathLike) -> list[dict[str, str]]:
+    """The NIfTI files of a folder as a MONAI data list.
+
+    Args:
+        dataset_dir: searched with its subfolders. Where it has the layout of
+            :mod:`monai_diffae.data.brain_slices` (a folder ``images``, a folder ``lesions``), ``images`` is searched
+            and the mask of the same name is added as ``lesion``.
+
+    Returns:
+        ``[{"image": path, "lesion": path}, ...]``, sorted by path; ``lesion`` only where there is one.
+
+    Raises:
+        ValueError: if there is no such folder, or no NIfTI file in it.
+    """
+    root = Path(dataset_dir)
+    images = root / "images" if (root / "images").is_dir() else root
+    files = sorted(p for p in images.rglob("*") if p.name.endswith((".nii", ".nii.gz")))
+    if not files:
+        raise ValueError(
+            f"No NIfTI files (.nii, .nii.gz) in dataset_dir {os.fspath(dataset_dir)!r}; give a folder that holds some."
+        )
+    data = []
+    for file in files:
+        item = {"image": str(file)}
+        mask = root / "lesions" / file.relative_to(images)
+        if mask.is_file():
+            item["lesion"] = str(mask)
+        data.append(item)
+    return data
+
+
+def split_volumes(data: list[dict[str, str]], fraction: float) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    """Split a data list into training and validation: the last ``fraction`` of the files, at least one, validate.
+
+    Raises:
+        ValueError: for a fraction outside (0, 1), or fewer than two volumes.
+    """
+    if not 0 < fraction < 1 or len(data) < 2:
+        raise ValueError(
+            f"Expected a fraction in (0, 1) and two volumes or more to split into training and validation, "
+            f"got {fraction} and {len(data)} volumes."
+        )
+    count = min(max(1, round(fraction * len(data))), len(data) - 1)
+    return data[:-count], data[-count:]

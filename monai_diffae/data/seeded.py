@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training samples as functions of (seed, epoch, index): order, augmentation, noise and timestep."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from monai.config import KeysCollection
+from monai.transforms import Compose, MapTransform, Randomizable
+from torch.utils.data import Dataset, Sampler
+
+from monai_diffae.randomness import derive_seed
+
+__all__ = ["EndlessSampler", "RandDiffusionNoised", "SeededDataset"]
+
+
+class SeededDataset(Dataset):
+    """Applies random transforms whose draws depend on (seed, epoch, index) only.
+
+    Args:
+        data: the samples, dictionaries.
+        transform: a MONAI ``Compose``.
+        seed: of the run.
+
+    An item is asked for by ``(epoch, index)``, as :class:`EndlessSampler` does, or by ``index`` for epoch 0.
+    """
+
+    def __init__(self, data: Sequence[Mapping[str, Any]], transform: Compose, seed: int) -> None:
+        self.data = data
+        self.transform = transform
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
+        epoch, index = key if isinstance(key, tuple) else (0, key)
+        self.transform.set_random_state(seed=derive_seed(self.seed, epoch, index))
+        return self.transform(dict(self.data[index]))
+
+
+class EndlessSampler(Sampler):
+    """``(epoch, index)`` for epoch after epoch, each in its own order, from any place on.
+
+    Without an end, an iterator of the data loader crosses the borders of epochs, and a run that is resumed in the
+    middle of an epoch sees the samples it would have seen.
+
+    Args:
+        num_samples: length of the data set.
+        seed: of the order.
+        start: samples to skip, set before the data loader is iterated; ``iteration * batch_size`` to resume.
+    """
+
+    def __init__(self, num_samples: int, seed: int, start: int = 0) -> None:
+        if num_samples < 1:
+            raise ValueError("The data set is empty.")
+        self.num_samples = num_samples
+        self.seed = seed
+        self.start = start
+
+    def __len__(self) -> int:
+        """Samples of one epoch."""
+        return self.num_samples
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        epoch, place = divmod(self.start, self.num_samples)
+        while True:
+            generator = torch.Generator().manual_seed(derive_seed(self.seed, epoch))
+            order = torch.randperm(self.num_samples, generator=generator).tolist()
+            for index in order[place:]:
+                yield epoch, index
+            epoch, place = epoch + 1, 0
+
+
+class RandDiffusionNoised(Randomizable, MapTransform):
+    """Draws the noise and the timestep of a training sample.
+
+    Adds ``noise`` (standard normal, shape of the image) and ``timesteps`` (an integer tensor, uniform in
+    [0, ``num_train_timesteps``)).
+
+    Args:
+        keys: key of the image, one.
+        num_train_timesteps: T of the scheduler.
+    """
+
+    def __init__(self, keys: KeysCollection, num_train_timesteps: int) -> None:
+        super().__init__(keys)
+        if len(self.keys) != 1:
+            raise ValueError(f"keys must name one image, got {self.keys}.")
+        self.num_train_timesteps = num_train_timesteps
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        shape = d[self.keys[0]].shape
+        d["noise"] = torch.from_numpy(self.R.standard_normal(tuple(shape)).astype("float32"))
+        d["timesteps"] = torch.tensor(self.R.randint(self.num_train_timesteps))
+        return d

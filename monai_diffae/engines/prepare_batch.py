@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from monai.engines import DiffusionPrepareBatch
+
+from monai_diffae.schedulers import InvertibleDDIMScheduler
+
+__all__ = ["SampledDiffusionPrepareBatch"]
+
+
+class SampledDiffusionPrepareBatch(DiffusionPrepareBatch):
+    """MONAI's DiffusionPrepareBatch for samples that bring their noise and timestep along.
+
+    :class:`~monai_diffae.data.RandDiffusionNoised` draws them as a function of (seed, epoch, index), so that a run
+    can be resumed, or split over processes, without any change to what the network sees.
+
+    Args:
+        scheduler: its ``prediction_type`` decides the target: noise, x_0 or v.
+    """
+
+    def __init__(self, scheduler: InvertibleDDIMScheduler) -> None:
+        super().__init__(num_train_timesteps=scheduler.num_train_timesteps)
+        self.scheduler = scheduler
+
+    def get_target(self, images: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+        """What the network has to predict, shape of ``images``."""
+        if self.scheduler.prediction_type == "epsilon":
+            return noise
+        if self.scheduler.prediction_type == "sample":
+            return images
+        return self.scheduler.get_velocity(images, noise, timesteps)
+
+    def __call__(
+        self,
+        batchdata: Mapping[str, torch.Tensor],
+        device: str | torch.device | None = None,
+        non_blocking: bool = False,
+        **kwargs: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor, tuple, dict]:
+        """From a batch with ``image``, ``noise`` and ``timesteps`` to (images, target, (), the inferer's keywords)."""
+        images, noise = (batchdata[key].to(device, non_blocking=non_blocking, **kwargs) for key in ("image", "noise"))
+        timesteps = batchdata["timesteps"].to(device, non_blocking=non_blocking)
+        return images, self.get_target(images, noise, timesteps), (), {"noise": noise, "timesteps": timesteps}

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import csv
+import math
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from ignite.engine import Engine, Events
+
+__all__ = ["TrainingLogSaver"]
+
+
+class TrainingLogSaver:
+    """Writes one row an epoch: iteration, images seen, hours, mean training loss, and the evaluators' metrics.
+
+    Rows of an earlier run of the same file are kept up to the iteration where training goes on, and its hours are
+    added to.
+
+    Args:
+        filename: CSV file.
+        batch_size: images an iteration.
+        evaluators: name to evaluator; their last metrics are written as ``<name>_<metric>``. Place the handler after
+            those that run them.
+    """
+
+    def __init__(self, filename: str | os.PathLike, batch_size: int, evaluators: Mapping[str, Engine]) -> None:
+        self.filename = Path(filename)
+        self.batch_size = batch_size
+        self.evaluators = evaluators
+        self._rows: list[dict] = []
+        self._hours = 0.0
+        self._losses: list[float] = []
+
+    def attach(self, engine: Engine) -> None:
+        """
+        Args:
+            engine: a MONAI trainer.
+        """
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._write)
+
+    def _start(self, engine: Engine) -> None:
+        if self.filename.exists() and engine.state.iteration > 0:
+            with open(self.filename, newline="") as f:
+                self._rows = [row for row in csv.DictReader(f) if int(row["iteration"]) <= engine.state.iteration]
+        self._hours = float(self._rows[-1]["hours"]) if self._rows else 0.0
+        self._started = time.monotonic()
+
+    def _collect(self, engine: Engine) -> None:
+        output = engine.state.output[0] if isinstance(engine.state.output, list) else engine.state.output
+        self._losses.append(float(output["loss"]))
+
+    def _write(self, engine: Engine) -> None:
+        row = {
+            "iteration": engine.state.iteration,
+            "images_seen": engine.state.iteration * self.batch_size,
+            "hours": f"{self._hours + (time.monotonic() - self._started) / 3600:.4f}",
+            "train_loss": f"{math.fsum(self._losses) / len(self._losses):.6f}",
+        }
+        for name, evaluator in self.evaluators.items():
+            row |= {f"{name}_{metric}": f"{value:.5f}" for metric, value in evaluator.state.metrics.items()}
+        self._losses.clear()
+        self._rows.append(row)
+        self.filename.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.filename.with_suffix(".partial")
+        with open(partial, "w", newline="") as f:
+            table = csv.DictWriter(f, fieldnames=list(dict.fromkeys(key for r in self._rows for key in r)))
+            table.writeheader()
+            table.writerows(self._rows)
+        os.replace(partial, self.filename)

@@ -1,0 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
+from .denoising_unet import DiffAEUNet as DiffAEUNet
+from .diffusion_autoencoder import DiffusionAutoencoder as DiffusionAutoencoder
+from .semantic_encoder import SemanticEncoder as SemanticEncoder

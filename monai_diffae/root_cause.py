@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The cause of a failed bundle run, in plain words as its last line.
+
+``monai.bundle run`` wraps every error in "Failed to evaluate ..." messages and leaves the cause dozens of lines above.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+
+__all__ = ["print_root_cause", "root_cause"]
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """The first error of a chain of ``raise ... from ...``."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def print_root_cause() -> None:
+    """From now on, an uncaught error that has a cause ends with a line that states the cause. For ``initialize``."""
+
+    def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        sys.__excepthook__(kind, error, traceback)
+        cause = root_cause(error)
+        if cause is not error:
+            print(f"\n{type(cause).__name__}: {cause}", file=sys.stderr)
+
+    sys.excepthook = hook

@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: Apache-2.0
+from .invertible_ddim import InvertibleDDIMScheduler as InvertibleDDIMScheduler
+from .invertible_ddim import ddim_update as ddim_update

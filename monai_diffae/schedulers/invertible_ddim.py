@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: Apache-2.0
+"""DDIM that moves between noise levels in either direction.
+
+Symbols: x_0 image, x_t noised image, eps noise, alpha_bar cumulative product of (1 - beta), t timestep,
+v = sqrt(alpha_bar) eps - sqrt(1 - alpha_bar) x_0.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from monai.networks.schedulers import Scheduler
+from monai.utils import StrEnum, unsqueeze_right
+
+__all__ = ["InvertibleDDIMScheduler", "ddim_update"]
+
+
+class TimestepSpacing(StrEnum):
+    LEADING = "leading"
+    TRAILING = "trailing"
+    LINSPACE = "linspace"
+
+
+class Prediction(StrEnum):
+    EPSILON = "epsilon"
+    SAMPLE = "sample"
+    V_PREDICTION = "v_prediction"
+
+
+def ddim_update(x: torch.Tensor, eps: torch.Tensor, alpha_bar_from: float, alpha_bar_to: float) -> torch.Tensor:
+    """Move ``x`` from one noise level to another along ``eps``, towards less noise or towards more.
+
+    ``x_to = sqrt(ab_to) * (x - sqrt(1 - ab_from) * eps) / sqrt(ab_from) + sqrt(1 - ab_to) * eps``
+    (Song et al. 2021, https://arxiv.org/abs/2010.02502, Eq. 12 with sigma = 0; Diff-AE Eq. 3 and Eq. 8).
+    The two coefficients are computed in float64, so that a float32 ``x`` is rounded once and not at every term.
+
+    Args:
+        x: sample at the level ``alpha_bar_from``, any shape.
+        eps: the noise in ``x``, same shape.
+        alpha_bar_from: in (0, 1].
+        alpha_bar_to: in [0, 1].
+    """
+    scale = math.sqrt(alpha_bar_to / alpha_bar_from)
+    return scale * x + (math.sqrt(1 - alpha_bar_to) - scale * math.sqrt(1 - alpha_bar_from)) * eps
+
+
+def _leading_grid(num_train_timesteps: int, num_inference_steps: int) -> np.ndarray:
+    for stride in range(1, num_train_timesteps + 1):
+        grid = np.arange(0, num_train_timesteps, stride)
+        if len(grid) == num_inference_steps:
+            return grid
+        if len(grid) < num_inference_steps:
+            break
+    raise ValueError(
+        f"No integer stride divides {num_train_timesteps} timesteps into {num_inference_steps} steps with "
+        "timestep_spacing='leading'; take another num_inference_steps, or the spacing 'trailing' or 'linspace'."
+    )
+
+
+class InvertibleDDIMScheduler(Scheduler):
+    """Deterministic DDIM, from noise to image (``step``) and from image to noise (``reversed_step``).
+
+    The grid of N timesteps t_1 < ... < t_N carries the levels ``1, alpha_bar[t_1], ..., alpha_bar[t_N], 0``: clean
+    before the first, noise after the last. ``step`` at t_i moves from level i to i - 1, ``reversed_step`` from level i
+    to i + 1, both by :func:`ddim_update`, so the two cannot disagree about levels.
+
+    The conventions are those of the authors' code: x_0 is inverted as if it stood at level 1, and the last
+    ``reversed_step`` ends at ``alpha_bar = 0``, so that x_T is the last predicted noise. When the predicted x_0 is
+    clipped, eps is derived again from the clipped value (MONAI's DDIMScheduler keeps the old eps).
+
+    The coefficients are float64 buffers, not saved with the state, and keep dtype and values whatever the module is
+    cast to; ``timesteps`` stays on the CPU.
+
+    References:
+        Diffusion Autoencoders, Preechakul et al., CVPR 2022, https://arxiv.org/abs/2111.15640, Sec. 3.1 and 3.3;
+        Denoising Diffusion Implicit Models, Song et al., ICLR 2021, https://arxiv.org/abs/2010.02502.
+
+    Args:
+        num_train_timesteps: T, the number of noise levels in training.
+        schedule: a member of MONAI's ``NoiseSchedules``; ``linear_beta`` is computed in float64.
+        timestep_spacing: ``leading`` (the paper: 0, s, 2s, ... for an integer stride s), ``trailing`` (ends at T - 1)
+            or ``linspace`` (from 0 to T - 1).
+        prediction_type: what the network predicts: ``epsilon``, ``sample`` (x_0) or ``v_prediction``.
+        clip_sample: clip the predicted x_0. Clipping is not invertible.
+        clip_sample_min: lower bound of the clipped x_0.
+        clip_sample_max: upper bound of the clipped x_0.
+        schedule_args: arguments of the schedule, e.g. ``beta_start`` and ``beta_end``.
+
+    Raises:
+        ValueError: for an unknown spacing or prediction type, and where the methods say so.
+
+    Example:
+        >>> scheduler = InvertibleDDIMScheduler()
+        >>> scheduler.set_timesteps(4)
+        >>> scheduler.timesteps
+        tensor([750, 500, 250,   0])
+    """
+
+    def __init__(
+        self,
+        num_train_timesteps: int = 1000,
+        schedule: str = "linear_beta",
+        timestep_spacing: str = "leading",
+        prediction_type: str = "epsilon",
+        clip_sample: bool = False,
+        clip_sample_min: float = -1.0,
+        clip_sample_max: float = 1.0,
+        **schedule_args,
+    ) -> None:
+        super().__init__(num_train_timesteps, schedule, **schedule_args)
+        self.timestep_spacing = TimestepSpacing(timestep_spacing)
+        self.prediction_type = Prediction(prediction_type)
+        self.clip_sample = clip_sample
+        self.clip_sample_min = clip_sample_min
+        self.clip_sample_max = clip_sample_max
+
+        betas = self.betas.double()
+        if schedule == "linear_beta":  # MONAI's is rounded to float32
+            beta_start = schedule_args.get("beta_start", 1e-4)
+            beta_end = schedule_args.get("beta_end", 2e-2)
+            betas = torch.linspace(beta_start, beta_end, num_train_timesteps, dtype=torch.float64)
+        coefficients = {"betas": betas, "alphas": 1 - betas, "alphas_cumprod": torch.cumprod(1 - betas, dim=0)}
+        for name, value in coefficients.items():
+            delattr(self, name)  # the base class has set a plain attribute of this name
+            self.register_buffer(name, value, persistent=False)
+        self.set_timesteps(num_train_timesteps)
+
+    def _apply(self, fn, recurse=True):
+        # Move, never cast: half-precision coefficients would lose 1 - alpha_bar at the first levels for good.
+        device = fn(torch.empty(0)).device
+        if device.type not in ("meta", "mps"):  # MPS has no float64
+            for name, buffer in self._buffers.items():
+                self._buffers[name] = buffer.to(device)
+        return self
+
+    def set_timesteps(self, num_inference_steps: int, device: torch.device | str | None = None) -> None:
+        """Choose the grid.
+
+        Args:
+            num_inference_steps: N, from 1 to ``num_train_timesteps``.
+            device: accepted for MONAI's signature and not used: ``timesteps`` stays a CPU tensor.
+
+        Raises:
+            ValueError: if N is out of range, or if no integer stride gives N steps (``leading`` only).
+        """
+        total = self.num_train_timesteps
+        if not 1 <= num_inference_steps <= total:
+            raise ValueError(f"num_inference_steps must be from 1 to {total} (T), got {num_inference_steps}.")
+        if self.timestep_spacing == TimestepSpacing.LEADING:
+            grid = _leading_grid(total, num_inference_steps)
+        elif self.timestep_spacing == TimestepSpacing.TRAILING:
+            grid = np.round(np.arange(num_inference_steps, 0, -1) * (total / num_inference_steps))[::-1] - 1
+        else:
+            grid = np.linspace(total - 1, 0, num_inference_steps).round()[::-1]
+        grid = grid.astype(np.int64)
+        self.num_inference_steps = num_inference_steps
+        self.timesteps = torch.from_numpy(grid[::-1].copy())
+        self._levels = [1.0, *self.alphas_cumprod.cpu()[torch.from_numpy(grid.copy())].tolist(), 0.0]
+        self._index = {int(t): i for i, t in enumerate(grid, start=1)}
+
+    def _level(self, timestep: int | torch.Tensor) -> int:
+        """Place of a timestep in the table of levels, 1 to N."""
+        t = int(timestep)
+        if t not in self._index:
+            raise ValueError(
+                f"Timestep {t} is not on the grid of {self.num_inference_steps} steps; "
+                f"take one of scheduler.timesteps: {self.timesteps.tolist()}."
+            )
+        return self._index[t]
+
+    def _to_x_0_and_eps(
+        self, model_output: torch.Tensor, sample: torch.Tensor, alpha_bar: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the network said, as (x_0, eps)."""
+        signal, noise = math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
+        if self.prediction_type == Prediction.EPSILON:
+            eps = model_output
+            x_0 = (sample - noise * eps) / signal
+        elif self.prediction_type == Prediction.SAMPLE:
+            x_0 = model_output
+            eps = (sample - signal * x_0) / noise
+        else:
+            x_0 = signal * sample - noise * model_output
+            eps = signal * model_output + noise * sample
+        if self.clip_sample:
+            x_0 = x_0.clamp(self.clip_sample_min, self.clip_sample_max)
+            eps = (sample - signal * x_0) / noise
+        return x_0, eps
+
+    def step(
+        self,
+        model_output: torch.Tensor,
+        timestep: int | torch.Tensor,
+        sample: torch.Tensor,
+        eta: float = 0.0,
+        generator: torch.Generator | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """One move towards the image, to the next lower level of the grid (the clean image after the lowest).
+
+        Args:
+            model_output: prediction at (sample, timestep), same shape as ``sample``.
+            timestep: where ``sample`` stands, one of ``timesteps``.
+            sample: x_t, shape ``(B, C, *spatial)`` or ``(B, D)``.
+            eta: 0 for the deterministic DDIM, 1 for the variance of DDPM (Song et al. 2021, Eq. 16).
+            generator: source of the noise if ``eta > 0``.
+
+        Returns:
+            The sample at the lower level, and the predicted x_0.
+
+        Raises:
+            ValueError: if ``timestep`` is not on the grid.
+        """
+        i = self._level(timestep)
+        ab_from, ab_to = self._levels[i], self._levels[i - 1]
+        x_0, eps = self._to_x_0_and_eps(model_output, sample, ab_from)
+        if eta == 0:
+            return ddim_update(sample, eps, ab_from, ab_to), x_0
+        sigma = eta * math.sqrt((1 - ab_to) / (1 - ab_from) * (1 - ab_from / ab_to))
+        noise = torch.randn(
+            sample.shape,
+            generator=generator,
+            dtype=sample.dtype,
+            device=sample.device if generator is None else generator.device,
+        ).to(sample.device)
+        x_to = math.sqrt(ab_to) * x_0 + math.sqrt(max(1 - ab_to - sigma**2, 0.0)) * eps + sigma * noise
+        return x_to, x_0
+
+    def reversed_step(
+        self, model_output: torch.Tensor, timestep: int | torch.Tensor, sample: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """One move towards noise, to the next higher level of the grid (pure noise after the highest).
+
+        Args:
+            model_output: prediction at (sample, timestep), same shape as ``sample``.
+            timestep: where ``sample`` stands, one of ``timesteps``.
+            sample: x_t, shape ``(B, C, *spatial)`` or ``(B, D)``.
+
+        Returns:
+            The sample at the higher level, and the predicted x_0.
+
+        Raises:
+            ValueError: if ``timestep`` is not on the grid.
+        """
+        i = self._level(timestep)
+        ab_from, ab_to = self._levels[i], self._levels[i + 1]
+        x_0, eps = self._to_x_0_and_eps(model_output, sample, ab_from)
+        return ddim_update(sample, eps, ab_from, ab_to), x_0
+
+    def _signal_and_noise(self, like: torch.Tensor, timesteps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """``sqrt(alpha_bar)`` and ``sqrt(1 - alpha_bar)`` of each timestep, shaped and typed to multiply ``like``."""
+        alpha_bar = self.alphas_cumprod[timesteps.to(self.alphas_cumprod.device).long()]
+        return tuple(
+            unsqueeze_right(root, like.ndim).to(device=like.device, dtype=like.dtype)
+            for root in (alpha_bar.sqrt(), (1 - alpha_bar).sqrt())
+        )
+
+    def add_noise(self, original_samples: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+        """``x_t = sqrt(alpha_bar) x_0 + sqrt(1 - alpha_bar) noise``.
+
+        Args:
+            original_samples: x_0, shape ``(B, ...)``.
+            noise: same shape.
+            timesteps: integers in [0, T), shape ``(B,)``.
+        """
+        signal, sigma = self._signal_and_noise(original_samples, timesteps)
+        return signal * original_samples + sigma * noise
+
+    def get_velocity(self, sample: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+        """``v = sqrt(alpha_bar) noise - sqrt(1 - alpha_bar) x_0``, the target of v-prediction; arguments as above."""
+        signal, sigma = self._signal_and_noise(sample, timesteps)
+        return signal * noise - sigma * sample

@@ -1,0 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+from .attributes import AttributeDirections as AttributeDirections
+from .interpolation import lerp as lerp
+from .interpolation import slerp as slerp
+from .statistics import LatentStatistics as LatentStatistics
