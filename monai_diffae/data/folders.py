@@ -2,21 +2,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 __all__ = ["find_volumes", "split_volumes"]
 
 
-def find_volumes(dataset_dir: str | os.PathLike) -> list[dict[str, str]]:
+def find_volumes(dataset_dir: str | os.PathLike, masks: Mapping[str, str] | None = None) -> list[dict[str, str]]:
     """The NIfTI files of a folder as a MONAI data list.
 
     Args:
-        dataset_dir: searched with its subfolders. Where it has the layout of
-            :mod:`monai_diffae.data.brain_slices` (a folder ``images``, a folder ``lesions``), ``images`` is searched
-            and the mask of the same name is added as ``lesion``.
+        dataset_dir: searched with its subfolders; where it has a folder ``images``, that one is searched.
+        masks: from a key to a folder beside ``images``, e.g. ``{"lesion_mask": "lesions"}``: a file there of the same
+            name as the image is added under the key.
 
     Returns:
-        ``[{"image": path, "lesion": path}, ...]``, sorted by path; ``lesion`` only where there is one.
+        ``[{"image": path, ...}, ...]``, sorted by path; masks only where there are some.
 
     Raises:
         ValueError: if there is no such folder, or no NIfTI file in it.
@@ -30,11 +31,8 @@ def find_volumes(dataset_dir: str | os.PathLike) -> list[dict[str, str]]:
         )
     data = []
     for file in files:
-        item = {"image": str(file)}
-        mask = root / "lesions" / file.relative_to(images)
-        if mask.is_file():
-            item["lesion"] = str(mask)
-        data.append(item)
+        found = {key: root / folder / file.relative_to(images) for key, folder in (masks or {}).items()}
+        data.append({"image": str(file)} | {key: str(mask) for key, mask in found.items() if mask.is_file()})
     return data
 
 

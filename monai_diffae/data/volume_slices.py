@@ -51,7 +51,16 @@ class VolumeSlices(Dataset):
             first = min(int(low * depth), depth - 1)
             available = max(round(high * depth) - first, 1)
             taken = available if num_slices is None else min(num_slices, available)
-            self._index += [(volume, first + int((i + 0.5) * available / taken)) for i in range(taken)]
+            stride = available // taken  # one for all, so that the slices of a volume make a volume again
+            first += (available - (taken - 1) * stride - 1) // 2
+            self._index += [(volume, first + i * stride) for i in range(taken)]
+
+    @property
+    def volume_starts(self) -> list[int]:
+        """Place of each volume's first slice, and the number of all slices at the end."""
+        return [i for i, (volume, _) in enumerate(self._index) if i == 0 or volume != self._index[i - 1][0]] + [
+            len(self)
+        ]
 
     def __len__(self) -> int:
         return len(self._index)

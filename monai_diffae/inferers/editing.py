@@ -60,8 +60,9 @@ class ManipulationInferer(Inferer):
             network: a :class:`~monai_diffae.networks.DiffusionAutoencoder`.
 
         Returns:
-            ``z_sem`` ``(B, D)``; ``reconstruction``, shape of ``inputs``; ``edit`` and ``difference`` (edit minus
-            reconstruction), shape of ``inputs``, or ``(B, N, C, *spatial)`` for N amounts.
+            ``z_sem`` ``(B, D)``; ``score`` ``(B,)``, the attribute's logit before the edit; ``reconstruction``, shape
+            of ``inputs``; ``edit`` and ``difference`` (edit minus reconstruction), shape of ``inputs``, or
+            ``(B, N, C, *spatial)`` for N amounts.
         """
         images = plain(inputs)
         z_sem = network.encode(images)
@@ -76,7 +77,8 @@ class ManipulationInferer(Inferer):
         edit = torch.stack(edits, dim=1) if several else edits[0]
         difference = edit - (reconstruction[:, None] if several else reconstruction)
         images_out = {"reconstruction": reconstruction, "edit": edit, "difference": difference}
-        return {"z_sem": z_sem} | {key: like_input(image, inputs) for key, image in images_out.items()}
+        score = attributes.scores(z_sem)[:, attributes.index(self.attribute)]
+        return {"z_sem": z_sem, "score": score} | {key: like_input(x, inputs) for key, x in images_out.items()}
 
     def __call__(self, inputs: torch.Tensor, network: Callable) -> torch.Tensor:  # type: ignore[override]
         """The edit of :meth:`predict`."""

@@ -1,0 +1,32 @@
+# make install | demo | test | test-slow | lint      (DEVICE=cuda runs the tests on a GPU)
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+DEVICE ?= cpu
+BIN := .venv/bin
+
+.PHONY: install demo test test-slow lint evaluate
+
+install: .venv/installed
+
+# torch first and by itself: what comes with it decides which build the other packages find.
+.venv/installed: setup.cfg pyproject.toml tests/constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q -c tests/constraints.txt torch
+	$(BIN)/python -m pip install -q -c tests/constraints.txt -e '.[demo,train,test]'
+	touch $@
+
+demo: install
+	$(BIN)/python -m monai_diffae.demo --bundle_root bundles/brain_slices_diffae --output_dir demo_output
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+test: lint
+	$(BIN)/python -m pytest -m 'not slow' --device $(DEVICE)
+
+test-slow: install
+	$(BIN)/python -m pytest -m slow --device $(DEVICE)
+
+# The numbers in bundles/brain_slices_diffae/docs
+evaluate: install
+	$(BIN)/python tests/benchmarks/brain_slices_quality.py --device $(DEVICE)

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from monai.config import KeysCollection
+from monai.transforms import MapTransform
+
+__all__ = ["MaskToLabeld", "add_labels"]
+
+
+def add_labels(
+    data: Sequence[Mapping[str, Any]], labels_file: str | os.PathLike, attributes: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Add labels from a table to a MONAI data list.
+
+    Args:
+        data: as of :func:`~monai_diffae.data.find_volumes`.
+        labels_file: CSV with a column ``file``, paths absolute or relative to the CSV's folder, and a column of numbers
+            for each attribute.
+        attributes: columns to take.
+
+    Returns:
+        The items of ``data`` with a float for each attribute.
+
+    Raises:
+        ValueError: for a missing column or file, or a label that is not a number.
+    """
+    folder = Path(labels_file).resolve().parent
+    with open(labels_file, newline="") as f:
+        table = csv.DictReader(f)
+        missing = [name for name in ("file", *attributes) if name not in (table.fieldnames or [])]
+        if missing:
+            raise ValueError(f"{labels_file} has no column {', '.join(missing)}; it has {table.fieldnames}.")
+        rows = {(folder / row["file"]).resolve(): row for row in table}
+    labelled = []
+    for item in data:
+        row = rows.get(Path(item["image"]).resolve())
+        if row is None:
+            raise ValueError(f"{labels_file} has no row for {item['image']}; paths in it are relative to {folder}.")
+        try:
+            labelled.append({**item, **{name: float(row[name]) for name in attributes}})
+        except ValueError as error:
+            raise ValueError(f"{labels_file}, row of {row['file']}: a label is not a number: {error}.") from error
+    return labelled
+
+
+class MaskToLabeld(MapTransform):
+    """A label of a slice from a mask: 1 where enough of it is in the slice, else 0. Replaces the volume's label.
+
+    Args:
+        keys: of the masks; an item that lacks one keeps its label.
+        labels: names of the labels, one a mask.
+        min_area: smallest area in pixels that counts as 1.
+    """
+
+    def __init__(self, keys: KeysCollection, labels: Sequence[str], min_area: int = 1) -> None:
+        super().__init__(keys, allow_missing_keys=True)
+        if len(labels) != len(self.keys):
+            raise ValueError(f"Expected one label for each of the masks {self.keys}, got {list(labels)}.")
+        self.labels = list(labels)
+        self.min_area = min_area
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key, label in self.key_iterator(d, self.labels):
+            d[label] = float((d[key] > 0.5).sum() >= self.min_area)
+        return d

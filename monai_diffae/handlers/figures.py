@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ignite.engine import Engine, Events
+from matplotlib.figure import Figure
+from monai.utils import convert_to_tensor
+
+from monai_diffae.handlers.sources import source_file, source_stem
+
+__all__ = ["FigureSaver"]
+
+
+class FigureSaver:
+    """Draws results of an evaluator: a row an item, a column an image.
+
+    Args:
+        filename: PNG file; written when the run has ended.
+        columns: dictionaries with ``key`` (of the evaluator's batch or output; ``(C, X, Y)``, or ``(N, C, X, Y)`` for N
+            columns), ``title`` (one, or a list of N), and optionally ``minus``, the key of an image to subtract, or
+            ``signed: true``: both are drawn in blue (negative) and red (positive).
+        max_rows: rows at most. Of more items, evenly spaced ones are shown; or
+        rank_by: key of a number in the output: half of the rows show the items where it is highest, half those where
+            it is lowest.
+        value_range: black and white.
+        difference_range: blue and red stand for minus and plus this.
+        data_root_dir: files in it are named relative to it.
+
+    Raises:
+        ValueError: for a column without ``key`` and ``title``, or with entries that are not known.
+    """
+
+    def __init__(
+        self,
+        filename: str | os.PathLike,
+        columns: Sequence[Mapping[str, Any]],
+        max_rows: int = 8,
+        rank_by: str | None = None,
+        value_range: Sequence[float] = (-1.0, 1.0),
+        difference_range: float = 0.5,
+        data_root_dir: str | os.PathLike = "",
+    ) -> None:
+        for column in columns:
+            if not {"key", "title"} <= set(column) <= {"key", "title", "minus", "signed"}:
+                raise ValueError(f"A column has key and title, and may have minus or signed; got {dict(column)}.")
+        self.filename = Path(filename)
+        self.columns = columns
+        self.max_rows = max_rows
+        self.rank_by = rank_by
+        self.value_range = value_range
+        self.difference_range = difference_range
+        self.data_root_dir = data_root_dir
+
+    def attach(self, engine: Engine) -> None:
+        """
+        Args:
+            engine: an evaluator whose batch and output are lists of dictionaries (MONAI's ``decollate=True``).
+        """
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
+        engine.add_event_handler(Events.COMPLETED, self._draw)
+
+    def _start(self, engine: Engine) -> None:
+        self._rows: list[dict] = []
+        self._count, self._stride = 0, 1
+
+    def _collect(self, engine: Engine) -> None:
+        for item, output in zip(engine.state.batch, engine.state.output):
+            if self.rank_by is not None:
+                self._rows.append(self._row(item, output))
+                if len(self._rows) > 2 * self.max_rows:
+                    self._rows = self._extremes()
+            else:
+                if self._count % self._stride == 0:
+                    self._rows.append(self._row(item, output))
+                if len(self._rows) > 2 * self.max_rows:
+                    self._rows = self._rows[::2]
+                    self._stride *= 2
+            self._count += 1
+
+    def _row(self, item: Mapping, output: Mapping) -> dict:
+        images = {}
+        for column in self.columns:
+            for key in (column["key"], column.get("minus", column["key"])):
+                images[key] = convert_to_tensor(output.get(key, item.get(key)), track_meta=False).float().cpu()
+        label = f"{source_stem(source_file(item, self.data_root_dir)).split('/')[-1]}\nslice {int(item['slice'])}"
+        rank = None if self.rank_by is None else float(output[self.rank_by])
+        return {"label": label, "images": images, "rank": rank}
+
+    def _extremes(self) -> list[dict]:
+        rows = sorted(self._rows, key=lambda row: -row["rank"])
+        low = self.max_rows // 2
+        return rows if len(rows) <= self.max_rows else rows[: self.max_rows - low] + rows[len(rows) - low :]
+
+    def _panels(self, row: dict) -> list[tuple[str, np.ndarray, bool]]:
+        """(title, image, signed) of every column, series spread out."""
+        panels = []
+        for column in self.columns:
+            image = row["images"][column["key"]]
+            if "minus" in column:
+                image = image - row["images"][column["minus"]]
+            series = image if image.ndim == 4 else image[None]
+            titles = [column["title"]] * len(series) if isinstance(column["title"], str) else column["title"]
+            signed = "minus" in column or column.get("signed", False)
+            panels += [(title, part.numpy(), signed) for title, part in zip(titles, series, strict=True)]
+        return panels
+
+    def _draw(self, engine: Engine) -> None:
+        if not self._rows:
+            return
+        if self.rank_by is not None:
+            rows = self._extremes()
+        else:
+            places = np.linspace(0, len(self._rows) - 1, min(self.max_rows, len(self._rows))).round().astype(int)
+            rows = [self._rows[place] for place in places]
+        panels = [self._panels(row) for row in rows]
+        figure = Figure(figsize=(1.6 * len(panels[0]) + 0.9, 1.65 * len(rows) + 0.4), layout="compressed")
+        axes = figure.subplots(len(rows), len(panels[0]), squeeze=False)
+        for i, (row, row_panels) in enumerate(zip(rows, panels)):
+            for j, (title, image, signed) in enumerate(row_panels):
+                self._show(axes[i, j], image, signed)
+                if i == 0:
+                    axes[i, j].set_title(title, fontsize=8)
+            label = row["label"] if row["rank"] is None else f"{row['label']}\n{self.rank_by} {row['rank']:+.1f}"
+            axes[i, 0].set_ylabel(label, fontsize=7)
+        self.filename.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.filename.with_name(self.filename.name + ".partial")
+        figure.savefig(partial, format="png", dpi=110)
+        os.replace(partial, self.filename)
+
+    def _show(self, axis: Any, image: np.ndarray, signed: bool) -> None:
+        axis.set_xticks([])
+        axis.set_yticks([])
+        if signed:
+            limit = self.difference_range
+            axis.imshow(np.rot90(image.mean(axis=0)), cmap="seismic", vmin=-limit, vmax=limit)
+            return
+        low, high = self.value_range
+        shown = np.clip((image - low) / (high - low), 0, 1)
+        if len(shown) == 3:
+            axis.imshow(np.rot90(np.moveaxis(shown, 0, -1)))
+        else:
+            axis.imshow(np.rot90(shown[0]), cmap="gray", vmin=0, vmax=1)

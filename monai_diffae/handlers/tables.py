@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+
+from ignite.engine import Engine, Events
+
+from monai_diffae.handlers.sources import source_file
+
+__all__ = ["LatentsTableSaver"]
+
+
+class LatentsTableSaver:
+    """Writes ``latents.csv``: one row a slice with its file, its index in the prepared volume, and z_sem.
+
+    Rows are streamed to a temporary file, which takes the table's name when the run has ended.
+
+    Args:
+        filename: CSV file.
+        data_root_dir: files in it are named relative to it.
+    """
+
+    def __init__(self, filename: str | os.PathLike, data_root_dir: str | os.PathLike = "") -> None:
+        self.filename = Path(filename)
+        self.data_root_dir = data_root_dir
+
+    def attach(self, engine: Engine) -> None:
+        """
+        Args:
+            engine: an evaluator whose output holds ``z_sem`` (MONAI's ``decollate=True``).
+        """
+        engine.add_event_handler(Events.STARTED, self._open)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._append)
+        engine.add_event_handler(Events.COMPLETED, self._close)
+
+    @property
+    def _partial(self) -> Path:
+        return self.filename.with_name(self.filename.name + ".partial")
+
+    def _open(self, engine: Engine) -> None:
+        self.filename.parent.mkdir(parents=True, exist_ok=True)
+        self._partial.unlink(missing_ok=True)
+
+    def _append(self, engine: Engine) -> None:
+        with open(self._partial, "a", newline="") as f:
+            table = csv.writer(f)
+            for item, output in zip(engine.state.batch, engine.state.output):
+                z_sem = output["z_sem"].flatten().tolist()
+                if f.tell() == 0:
+                    table.writerow(["file", "slice", *(f"z_{i}" for i in range(len(z_sem)))])
+                file = source_file(item, self.data_root_dir)
+                table.writerow([file, int(item["slice"]), *(f"{value:.6g}" for value in z_sem)])
+
+    def _close(self, engine: Engine) -> None:
+        os.replace(self._partial, self.filename)
