@@ -96,8 +96,8 @@ def _write_page(output_dir: Path, metrics: dict[str, float], num_slices: int, co
         "<style>body{font-family:sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}img{max-width:100%}"
         "code{font-size:.75rem;word-break:break-all}td{padding:.2rem 1rem .2rem 0}</style>"
         "<h1>Diffusion autoencoder on brain slices</h1>"
-        "<p>Held-out volumes made from the MNI152 template with simulated lesions, and the template itself (not seen in "
-        "training either). Research software, not for clinical use.</p>"
+        "<p>Held-out volumes made from the MNI152 template with simulated lesions, and the template itself, which "
+        "training has not seen either. Research software, not for clinical use.</p>"
         f"<table>{table}</table>{sections}</html>\n"
     )
 

@@ -22,8 +22,8 @@ class TrainingLogSaver:
     Args:
         filename: CSV file.
         batch_size: images an iteration.
-        evaluators: name to evaluator; their last metrics are written as ``<name>_<metric>``. Place the handler after
-            those that run them.
+        evaluators: name to evaluator; their metrics are written as ``<name>_<metric>`` in the epochs in which a
+            ``ValidationHandler`` ran them. Place this handler after those.
     """
 
     def __init__(self, filename: str | os.PathLike, batch_size: int, evaluators: Mapping[str, Engine]) -> None:
@@ -62,7 +62,10 @@ class TrainingLogSaver:
             "train_loss": f"{math.fsum(self._losses) / len(self._losses):.6f}",
         }
         for name, evaluator in self.evaluators.items():
-            row |= {f"{name}_{metric}": f"{value:.5f}" for metric, value in evaluator.state.metrics.items()}
+            # MONAI's ValidationHandler gives the evaluator the trainer's epoch: an older one has an older result.
+            ran = evaluator.state.epoch == engine.state.epoch
+            for metric, value in evaluator.state.metrics.items():
+                row[f"{name}_{metric}"] = f"{value:.5f}" if ran else ""
         self._losses.clear()
         self._rows.append(row)
         self.filename.parent.mkdir(parents=True, exist_ok=True)

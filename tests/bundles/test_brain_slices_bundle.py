@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The brain bundle as its users run it: every workflow, from another folder, on shipped weights and on other data."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+import yaml
+from monai.bundle import ConfigParser, ConfigWorkflow
+
+from monai_diffae.data import generate_brain_slices
+from monai_diffae.semantics import AttributeDirections
+
+REPOSITORY = Path(__file__).parents[2]
+BUNDLE = REPOSITORY / "bundles" / "brain_slices_diffae"
+CONFIGS = BUNDLE / "configs"
+FEW_STEPS = {"num_inference_steps": 2, "num_inversion_steps": 2, "num_slices": 2, "progress": False}
+
+
+def config_files(*names: str) -> list[str]:
+    return [str(CONFIGS / f"{name}.yaml") for name in names]
+
+
+def run(*names: str, workflow_type: str = "infer", **overrides) -> ConfigWorkflow:
+    workflow = ConfigWorkflow(
+        config_files(*names),
+        meta_file=str(CONFIGS / "metadata.json"),
+        logging_file=False,
+        workflow_type=workflow_type,
+        bundle_root=str(BUNDLE),
+        **overrides,
+    )
+    assert workflow.check_properties() == []
+    workflow.initialize()
+    workflow.run()
+    return workflow
+
+
+@pytest.fixture(scope="module")
+def generated_data(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("generated")
+    generate_brain_slices(folder, num_subjects=3, seed=7, spacing=4.0, lesion_fraction=1.0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def other_data(tmp_path_factory, generated_data) -> Path:
+    """A folder that the generator did not lay out: subfolders, one name twice, flipped and permuted axes, no masks."""
+    folder = tmp_path_factory.mktemp("other")
+    sources = sorted((generated_data / "images").iterdir())
+    for subject, source, axes in (("a", sources[0], "LPS"), ("b", sources[1], "ASR")):
+        image = nib.load(source)
+        to_axes = nib.orientations.ornt_transform(
+            nib.orientations.io_orientation(image.affine), nib.orientations.axcodes2ornt(axes)
+        )
+        turned = image.as_reoriented(to_axes)
+        (folder / subject).mkdir()
+        data = np.asarray(turned.dataobj).astype(np.float32) * 0.37
+        nib.save(nib.Nifti1Image(data, turned.affine), folder / subject / "T1.nii")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def attributes_file(tmp_path_factory, generated_data) -> Path:
+    folder = tmp_path_factory.mktemp("attributes")
+    run("inference", "fit_attributes", dataset_dir=str(generated_data), output_dir=str(folder))
+    return folder / "attributes.pt"
+
+
+def read_table(path: Path) -> list[dict]:
+    with open(path, newline="") as f:
+        return list(csv.DictReader(f))
+
+
+def read_metrics(folder: Path) -> dict[str, float]:
+    with open(folder / "metrics.csv", newline="") as f:
+        return {name: float(value) for name, value in csv.reader(f)}
+
+
+def test_reconstruction_writes_volumes_that_lie_where_the_source_lies(other_data, tmp_path, device):
+    run("inference", dataset_dir=str(other_data), output_dir=str(tmp_path), device=torch.device(device), **FEW_STEPS)
+    assert {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.nii.gz")} == {
+        "a/T1_reconstruction.nii.gz",
+        "b/T1_reconstruction.nii.gz",
+    }
+    rows = read_table(tmp_path / "latents.csv")
+    assert [row["file"] for row in rows] == ["a/T1.nii", "a/T1.nii", "b/T1.nii", "b/T1.nii"]
+    assert len(rows[0]) == 2 + 128
+    assert (tmp_path / "figures" / "reconstruction.png").stat().st_size > 10_000
+    assert set(read_metrics(tmp_path)) == {"psnr", "ssim"}
+
+    source = nib.load(other_data / "a" / "T1.nii")
+    result = nib.load(tmp_path / "a" / "T1_reconstruction.nii.gz")
+    assert result.shape == (64, 64, 2)
+    assert nib.aff2axcodes(result.affine) == ("R", "A", "S")
+    # The brain's centre in the middle of the slices, in mm, is the source's.
+    brain = np.argwhere(np.asarray(source.dataobj) > 0)
+    middle = nib.affines.apply_affine(source.affine, (brain.min(axis=0) + brain.max(axis=0)) / 2)
+    found = nib.affines.apply_affine(result.affine, (31.5, 31.5, 0.5))
+    np.testing.assert_allclose(found[:2], middle[:2], atol=4.5)
+
+
+def test_encoded_x_T_reconstructs_better_than_a_random_one_on_shipped_weights(generated_data, tmp_path, device):
+    options = FEW_STEPS | {"num_inference_steps": 10, "num_inversion_steps": 10, "num_slices": 1}
+    run(
+        "inference",
+        "compare_x_T",
+        dataset_dir=str(generated_data),
+        output_dir=str(tmp_path),
+        device=torch.device(device),
+        **options,
+    )
+    metrics = read_metrics(tmp_path)
+    assert metrics["psnr"] > metrics["psnr_random_x_T"] + 3
+    assert metrics["psnr_random_x_T"] > 15
+
+
+def test_attributes_are_fitted_from_masks_and_labels(attributes_file):
+    directions = AttributeDirections.load(attributes_file)
+    assert directions.names == ["lesion"]
+    assert directions.weight.shape == (1, 128)
+
+
+@pytest.mark.parametrize("amount", [0.3, [-0.3, 0.3]])
+def test_manipulation_writes_edits_and_their_differences(generated_data, attributes_file, tmp_path, amount):
+    run(
+        "inference",
+        "manipulate",
+        dataset_dir=str(generated_data),
+        output_dir=str(tmp_path),
+        attributes_path=str(attributes_file),
+        amount=amount,
+        **FEW_STEPS,
+    )
+    folder = tmp_path / "images"
+    volumes = {
+        kind: np.asarray(nib.load(folder / f"sub-0000_{kind}.nii.gz").dataobj)
+        for kind in ("reconstruction", "edit", "difference")
+    }
+    series = 2 if isinstance(amount, list) else 1
+    assert volumes["edit"].shape == (64, 64, 2, 2)[: 2 + series]
+    reconstruction = volumes["reconstruction"][..., None] if series == 2 else volumes["reconstruction"]
+    np.testing.assert_allclose(volumes["difference"], volumes["edit"] - reconstruction, atol=1e-5)
+    assert np.abs(volumes["difference"]).max() > 1e-3
+    assert (tmp_path / "figures" / "manipulation.png").exists()
+
+
+def test_interpolation_joins_each_volume_with_the_next(generated_data, tmp_path):
+    run(
+        "inference", "interpolate", dataset_dir=str(generated_data), output_dir=str(tmp_path), num_points=3, **FEW_STEPS
+    )
+    assert len(list(tmp_path.rglob("*_interpolation.nii.gz"))) == 2
+    line = np.asarray(nib.load(tmp_path / "images" / "sub-0000_interpolation.nii.gz").dataobj)
+    assert line.shape == (64, 64, 2, 3)
+    assert np.abs(line[..., 0] - line[..., 2]).mean() > 1e-2
+    assert (tmp_path / "figures" / "interpolation.png").exists()
+
+
+def test_variations_share_z_and_differ_in_x_T(generated_data, tmp_path):
+    run(
+        "inference",
+        "variations",
+        dataset_dir=str(generated_data),
+        output_dir=str(tmp_path),
+        num_variations=3,
+        **FEW_STEPS,
+    )
+    variations = np.asarray(nib.load(tmp_path / "images" / "sub-0000_variations.nii.gz").dataobj)
+    spread = np.asarray(nib.load(tmp_path / "images" / "sub-0000_variation_std.nii.gz").dataobj)
+    assert variations.shape == (64, 64, 2, 3)
+    np.testing.assert_allclose(spread, variations.std(axis=-1), atol=1e-5)
+    assert spread.mean() > 1e-3
+
+
+def test_training_runs_and_goes_on_where_it_stopped(generated_data, tmp_path):
+    options = {"dataset_dir": str(generated_data), "output_dir": str(tmp_path), "batch_size": 2, "num_workers": 0}
+    options |= {"num_slices": 3, "val_num_slices": 1, "num_inference_steps": 2, "num_inversion_steps": 2}
+    run("train", workflow_type="train", max_iterations=2, epoch_length=1, val_interval=2, **options)
+    assert [row["iteration"] for row in read_table(tmp_path / "training_log.csv")] == ["1", "2"]
+    workflow = run("train", workflow_type="train", max_iterations=3, epoch_length=1, val_interval=2, **options)
+    rows = read_table(tmp_path / "training_log.csv")
+    assert [row["iteration"] for row in rows] == ["1", "2", "3"]
+    assert float(rows[1]["val_psnr"]) > 0
+    assert float(rows[1]["val_noise_loss"]) > 0
+    weights = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
+    network = workflow.network_def
+    network.load_state_dict(weights)
+    assert list(tmp_path.glob("events.out.tfevents*"))
+    # Both parts have learnt.
+    initial = ConfigParser(workflow.parser.get()).get_parsed_content("network_def")
+    assert {name.split(".")[0] for name, value in initial.state_dict().items() if not weights[name].equal(value)} == {
+        "encoder",
+        "decoder",
+    }
+
+
+def test_command_line_runs_from_another_folder_and_ends_an_error_with_its_cause(other_data, tmp_path):
+    command = [sys.executable, "-m", "monai.bundle", "run", "--bundle_root", str(BUNDLE)]
+    command += ["--config_file", str(config_files("inference", "variations")), "--num_variations", "2"]
+    options = [word for name, value in FEW_STEPS.items() for word in (f"--{name}", str(value))]
+    good = [*command, *options, "--dataset_dir", str(other_data), "--output_dir", str(tmp_path / "out")]
+    subprocess.run(good, cwd=tmp_path, check=True, capture_output=True)
+    assert (tmp_path / "out" / "figures" / "variations.png").exists()
+
+    bad = [*command, "--dataset_dir", str(tmp_path / "nowhere"), "--output_dir", str(tmp_path / "out2")]
+    failed = subprocess.run(bad, cwd=tmp_path, capture_output=True, text=True)
+    assert failed.returncode != 0
+    last_line = failed.stderr.strip().splitlines()[-1]
+    assert last_line.startswith("ValueError: No NIfTI files")
+    assert "nowhere" in last_line
+    assert not (tmp_path / "out2").exists()
+
+
+def test_inference_json_says_the_same_as_yaml():
+    with open(CONFIGS / "inference.yaml") as f:
+        assert json.loads((CONFIGS / "inference.json").read_text()) == yaml.safe_load(f)
+
+
+def test_train_and_inference_describe_one_network():
+    train, inference = (yaml.safe_load((CONFIGS / f"{name}.yaml").read_text()) for name in ("train", "inference"))
+    for key in ("network_def", "scheduler", "z_dim", "image_size", "pixdim", "slice_range"):
+        assert train[key] == inference[key], key
+    scaling = [
+        [t for t in transforms if t["_target_"] == "ScaleIntensityRangePercentilesd"]
+        for transforms in (train["volume_preprocessing"]["transforms"], inference["preprocessing"]["transforms"])
+    ]
+    assert scaling[0] == scaling[1]
+
+
+def test_metadata_fits_monai_schema():
+    metadata = json.loads((CONFIGS / "metadata.json").read_text())
+    schema = json.loads((REPOSITORY / "tests" / "data" / "meta_schema_20240725.json").read_text())
+    jsonschema.validate(metadata, schema)
+    assert metadata["version"] in metadata["changelog"]
+    config = yaml.safe_load((CONFIGS / "inference.yaml").read_text())
+    assert metadata["network_data_format"]["outputs"]["pred"]["num_channels"] == config["z_dim"]
+
+
+def test_shipped_weights_are_a_small_plain_state_dict():
+    path = BUNDLE / "models" / "model.pt"
+    assert os.path.getsize(path) <= 25 * 1024 * 1024
+    state = torch.load(path, weights_only=True)
+    assert all(isinstance(value, torch.Tensor) for value in state.values())
+    assert {key.split(".")[0] for key in state} == {"encoder", "decoder"}

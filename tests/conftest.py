@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import pytest
+import torch
+
+from monai_diffae.networks import DiffAEUNet, DiffusionAutoencoder, SemanticEncoder
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--device", default="cpu", help="where networks run: cpu, cuda, cuda:1, mps")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Golden numbers are float32 numbers.
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+
+
+@pytest.fixture(scope="session")
+def device(request: pytest.FixtureRequest) -> str:
+    return request.config.getoption("--device")
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+def randomize(module: torch.nn.Module, seed: int = 0, scale: float = 0.05) -> torch.nn.Module:
+    """Move every parameter off its start, so that zero-initialised branches take part."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(scale * torch.randn(parameter.shape, generator=generator).to(parameter))
+    return module
+
+
+@pytest.fixture
+def tiny_autoencoder(device: str) -> DiffusionAutoencoder:
+    """2D, one channel, sides that are multiples of 4, z_dim 8; all branches take part. In evaluation mode."""
+    torch.manual_seed(0)
+    common = {"spatial_dims": 2, "in_channels": 1, "z_dim": 8, "channels": (8, 16, 16), "num_res_blocks": 1}
+    common |= {"attention_levels": (False, False, True), "norm_num_groups": 4}
+    network = DiffusionAutoencoder(SemanticEncoder(**common), DiffAEUNet(**common, out_channels=1))
+    return randomize(network).eval().to(device)

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from monai_diffae.data import generate_brain_slices
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def readme_code() -> str:
+    text = (REPOSITORY / "README.md").read_text()
+    return re.search(r"```python\n(.*?)```", text, flags=re.DOTALL)[1]
+
+
+def test_python_example_of_the_readme_runs_and_edits(readme_code, tmp_path, monkeypatch):
+    assert len(readme_code.splitlines()) <= 25
+    generate_brain_slices(tmp_path / "data", num_subjects=1, seed=3, spacing=4.0, lesion_fraction=1.0)
+    monkeypatch.chdir(REPOSITORY)
+    code = readme_code.replace('"demo_output/data"', repr(str(tmp_path / "data")))
+    code = code.replace("num_inference_steps=50", "num_inference_steps=10, verbose=False")
+    names: dict = {}
+    exec(compile(code, "README.md", "exec"), names)
+    images, reconstruction, edited = names["images"].as_tensor(), names["reconstruction"], names["edited"]
+    assert images.shape == reconstruction.shape == edited.shape == (4, 1, 64, 64)
+    assert torch.mean((reconstruction - images) ** 2) < 0.02
+    assert torch.mean((edited - reconstruction) ** 2) > 1e-5
+
+
+def test_files_that_the_readme_names_exist():
+    text = (REPOSITORY / "README.md").read_text()
+    for link in re.findall(r"\]\((?!http)([^)#]+)\)", text):
+        assert (REPOSITORY / link).exists(), link
+    for config in re.findall(r"`(\w+\.yaml)`", text):
+        assert (REPOSITORY / "bundles" / "brain_slices_diffae" / "configs" / config).exists(), config
