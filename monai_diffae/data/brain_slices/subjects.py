@@ -1,26 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A labelled brain-MRI data set that needs no download.
-
-Every subject is the MNI152 T1 template that nilearn carries (skull-stripped, 1 mm), varied by MONAI's transforms with
-known factors. **Anatomy is one template, deformed, and the lesions are simulated**: the data serve to train, test and
-demonstrate networks, and say nothing about patients.
-
-Written are ``images/sub-0000.nii.gz`` (T1, uint16, affine in MNI space), ``lesions/sub-0000.nii.gz`` (mask, uint8) and
-``labels.csv``::
-
-    python -m monai_diffae.data.brain_slices --output_dir DIR --num_subjects 100 --seed 0
-"""
+"""One subject of the brain-MRI data set: its factors, and its volume made from the MNI152 template."""
 
 from __future__ import annotations
 
-import argparse
-import csv
 import dataclasses
 import functools
-import os
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -32,17 +16,15 @@ from monai.transforms import (
     Rand3DElasticd,
     RandBiasField,
     RandRicianNoise,
-    SaveImage,
     Spacing,
 )
 from monai.utils import optional_import
-from tqdm import tqdm
 
 from monai_diffae.randomness import derive_seed
 
-__all__ = ["SubjectFactors", "draw_factors", "ensure_brain_slices", "generate_brain_slices", "render_subject"]
+__all__ = ["INTENSITY_SCALE", "SubjectFactors", "draw_factors", "render_subject"]
 
-_INTENSITY_SCALE = 1000  # stored integer of the template's brightest voxel
+INTENSITY_SCALE = 1000  # stored integer of the template's brightest voxel
 _ELASTIC_SIGMA_MM = 14.0
 
 
@@ -185,116 +167,3 @@ def render_subject(factors: SubjectFactors, spacing: float = 2.0) -> tuple[MetaT
     noise = RandRicianNoise(prob=1.0, std=0.02, sample_std=False).set_random_state(factors.seed)
     image = noise(bias(AdjustContrast(gamma=factors.contrast)(image))) * brain
     return image, (lesion > 0.5).float()
-
-
-def _write_subject(output_dir: Path, factors: SubjectFactors, spacing: float) -> dict[str, object]:
-    """Write the two volumes of a subject and return its row of ``labels.csv``."""
-    image, lesion = render_subject(factors, spacing)
-    name = f"{factors.subject}.nii.gz"
-    stored = (image * _INTENSITY_SCALE).round().clamp(0, 65535)
-    for folder, volume, dtype in (("images", stored, np.uint16), ("lesions", lesion, np.uint8)):
-        volume.meta["filename_or_obj"] = name
-        SaveImage(
-            output_dir=output_dir / folder,
-            output_postfix="",
-            output_dtype=dtype,
-            resample=False,
-            separate_folder=False,
-            print_log=False,
-        )(volume)
-    side = "right" if factors.lesion_center[0] > 0 else "left"
-    return {
-        "file": f"images/{name}",
-        "subject": factors.subject,
-        "lesion_mask": f"lesions/{name}",
-        "lesion": int(factors.lesion),
-        "lesion_volume_ml": round(float(lesion.sum()) * spacing**3 / 1000, 3),
-        "lesion_side": side if factors.lesion else "none",
-        "ventricle_enlargement_mm": round(factors.ventricle_enlargement_mm, 4),
-        "head_scale": round(factors.head_scale, 5),
-        "contrast": round(factors.contrast, 5),
-    }
-
-
-def generate_brain_slices(
-    output_dir: str | os.PathLike,
-    num_subjects: int,
-    seed: int = 0,
-    lesion_fraction: float = 0.5,
-    spacing: float = 2.0,
-    num_workers: int | None = None,
-) -> Path:
-    """Write a data set of ``num_subjects`` volumes; see the module's docstring for what it holds.
-
-    A volume depends on (seed, its index) only, so a larger data set continues a smaller one.
-
-    Args:
-        output_dir: a folder that does not exist yet or holds no ``labels.csv``.
-        num_subjects: number of volumes, two to three seconds of one core each.
-        seed: of the whole data set.
-        lesion_fraction: expected share of subjects with a lesion, in [0, 1].
-        spacing: voxel size in mm, the same in all directions.
-        num_workers: processes; ``None`` for one a core.
-
-    Returns:
-        Path of ``labels.csv``, written last: where it exists, the data set is complete.
-
-    Raises:
-        ValueError: for numbers out of range.
-        FileExistsError: if ``output_dir`` holds a data set already.
-    """
-    if num_subjects < 1 or not 0 <= lesion_fraction <= 1 or not 0.5 <= spacing <= 4:
-        raise ValueError(
-            "Expected num_subjects of 1 or more, lesion_fraction in [0, 1] and spacing in [0.5, 4] mm; "
-            f"got {num_subjects}, {lesion_fraction} and {spacing}."
-        )
-    output_dir = Path(output_dir)
-    labels_file = output_dir / "labels.csv"
-    if labels_file.exists():
-        raise FileExistsError(f"{labels_file} exists; choose another output_dir or delete the data set first.")
-
-    factors = [draw_factors(seed, index, lesion_fraction) for index in range(num_subjects)]
-    # Spawned, not forked: a fork of a process that has used torch's threads can hang.
-    with ProcessPoolExecutor(num_workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        write = functools.partial(_write_subject, output_dir, spacing=spacing)
-        rows = list(tqdm(pool.map(write, factors), desc="brain volumes", unit="volume", total=num_subjects))
-    partial = output_dir / "labels.csv.partial"
-    with open(partial, "w", newline="") as f:
-        table = csv.DictWriter(f, fieldnames=list(rows[0]))
-        table.writeheader()
-        table.writerows(rows)
-    os.replace(partial, labels_file)
-    return labels_file
-
-
-def ensure_brain_slices(dataset_dir: str | os.PathLike, default_dir: str | os.PathLike, **generator_args) -> str:
-    """Fill a bundle's default data folder on first use; any other folder is left alone.
-
-    Args:
-        dataset_dir: the folder that is asked for.
-        default_dir: the bundle's own; filled if it is the one asked for and its data set is not complete.
-        generator_args: for :func:`generate_brain_slices`.
-
-    Returns:
-        ``dataset_dir``.
-    """
-    is_default = Path(dataset_dir).resolve() == Path(default_dir).resolve()
-    if is_default and not (Path(dataset_dir) / "labels.csv").exists():
-        generate_brain_slices(dataset_dir, **generator_args)
-    return os.fspath(dataset_dir)
-
-
-def main() -> None:
-    """Command line of :func:`generate_brain_slices`."""
-    parser = argparse.ArgumentParser(description="Write a labelled brain-MRI data set made from the MNI152 template.")
-    parser.add_argument("--output_dir", required=True)
-    parser.add_argument("--num_subjects", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--lesion_fraction", type=float, default=0.5)
-    parser.add_argument("--spacing", type=float, default=2.0, help="voxel size in mm")
-    parser.add_argument("--num_workers", type=int, default=None, help="processes, one a core by default")
-    print(generate_brain_slices(**vars(parser.parse_args())))
-
-
-if __name__ == "__main__":
-    main()
