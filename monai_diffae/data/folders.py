@@ -5,7 +5,27 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["find_volumes", "split_volumes"]
+__all__ = ["find_images", "find_volumes", "split_volumes"]
+
+_IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
+
+
+def find_images(dataset_dir: str | os.PathLike) -> list[dict[str, str]]:
+    """The PNG, JPEG, TIFF and WebP files of a folder and its subfolders as a MONAI data list.
+
+    Returns:
+        ``[{"image": path}, ...]``, sorted by path.
+
+    Raises:
+        ValueError: if there is no such folder, or no picture in it.
+    """
+    files = sorted(p for p in Path(dataset_dir).rglob("*") if p.suffix.lower() in _IMAGE_EXTENSIONS)
+    if not files:
+        raise ValueError(
+            f"No pictures ({', '.join(_IMAGE_EXTENSIONS)}) in dataset_dir {os.fspath(dataset_dir)!r}; give a folder "
+            "that holds some."
+        )
+    return [{"image": str(file)} for file in files]
 
 
 def find_volumes(dataset_dir: str | os.PathLike, masks: Mapping[str, str] | None = None) -> list[dict[str, str]]:

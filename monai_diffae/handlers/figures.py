@@ -29,6 +29,7 @@ class FigureSaver:
             it is lowest.
         value_range: black and white.
         difference_range: blue and red stand for minus and plus this.
+        y_up: the second spatial axis points up (volumes in RAS orientation), or down (pictures).
         data_root_dir: files in it are named relative to it.
 
     Raises:
@@ -43,6 +44,7 @@ class FigureSaver:
         rank_by: str | None = None,
         value_range: Sequence[float] = (-1.0, 1.0),
         difference_range: float = 0.5,
+        y_up: bool = True,
         data_root_dir: str | os.PathLike = "",
     ) -> None:
         for column in columns:
@@ -54,6 +56,7 @@ class FigureSaver:
         self.rank_by = rank_by
         self.value_range = value_range
         self.difference_range = difference_range
+        self.y_up = y_up
         self.data_root_dir = data_root_dir
 
     def attach(self, engine: Engine) -> None:
@@ -88,7 +91,9 @@ class FigureSaver:
         for column in self.columns:
             for key in (column["key"], column.get("minus", column["key"])):
                 images[key] = convert_to_tensor(output.get(key, item.get(key)), track_meta=False).float().cpu()
-        label = f"{source_stem(source_file(item, self.data_root_dir)).split('/')[-1]}\nslice {int(item['slice'])}"
+        label = source_stem(source_file(item, self.data_root_dir)).split("/")[-1]
+        if "slice" in item:
+            label += f"\nslice {int(item['slice'])}"
         rank = None if self.rank_by is None else float(output[self.rank_by])
         return {"label": label, "images": images, "rank": rank}
 
@@ -138,11 +143,15 @@ class FigureSaver:
         axis.set_yticks([])
         if signed:
             limit = self.difference_range
-            axis.imshow(np.rot90(image.mean(axis=0)), cmap="seismic", vmin=-limit, vmax=limit)
+            axis.imshow(self._rows_first(image.mean(axis=0)), cmap="seismic", vmin=-limit, vmax=limit)
             return
         low, high = self.value_range
         shown = np.clip((image - low) / (high - low), 0, 1)
         if len(shown) == 3:
-            axis.imshow(np.rot90(np.moveaxis(shown, 0, -1)))
+            axis.imshow(self._rows_first(np.moveaxis(shown, 0, -1)))
         else:
-            axis.imshow(np.rot90(shown[0]), cmap="gray", vmin=0, vmax=1)
+            axis.imshow(self._rows_first(shown[0]), cmap="gray", vmin=0, vmax=1)
+
+    def _rows_first(self, image: np.ndarray) -> np.ndarray:
+        """``(X, Y, ...)`` to the rows from the top that matplotlib draws."""
+        return np.rot90(image) if self.y_up else np.swapaxes(image, 0, 1)

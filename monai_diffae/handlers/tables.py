@@ -13,7 +13,7 @@ __all__ = ["LatentsTableSaver"]
 
 
 class LatentsTableSaver:
-    """Writes ``latents.csv``: one row a slice with its file, its index in the prepared volume, and z_sem.
+    """Writes ``latents.csv``: one row an item with its file, its index in the volume (of a slice), and z_sem.
 
     Rows are streamed to a temporary file, which takes the table's name when the run has ended.
 
@@ -48,10 +48,11 @@ class LatentsTableSaver:
             table = csv.writer(f)
             for item, output in zip(engine.state.batch, engine.state.output):
                 z_sem = output["z_sem"].flatten().tolist()
+                place = {"slice": int(item["slice"])} if "slice" in item else {}
                 if f.tell() == 0:
-                    table.writerow(["file", "slice", *(f"z_{i}" for i in range(len(z_sem)))])
+                    table.writerow(["file", *place, *(f"z_{i}" for i in range(len(z_sem)))])
                 file = source_file(item, self.data_root_dir)
-                table.writerow([file, int(item["slice"]), *(f"{value:.6g}" for value in z_sem)])
+                table.writerow([file, *place.values(), *(f"{value:.6g}" for value in z_sem)])
 
     def _close(self, engine: Engine) -> None:
         os.replace(self._partial, self.filename)

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 from .denoising_unet import DiffAEUNet as DiffAEUNet
 from .diffusion_autoencoder import DiffusionAutoencoder as DiffusionAutoencoder
+from .latent_denoiser import LatentDenoiser as LatentDenoiser
 from .semantic_encoder import SemanticEncoder as SemanticEncoder

@@ -39,7 +39,8 @@ class DiffAEUNet(nn.Module):
             more.
         num_head_channels: channels of an attention head, one number or one a level; ``None`` for a single head.
         norm_num_groups: groups of the normalisation (levels with fewer channels use one group a channel).
-        time_embed_dim: length of the timestep embedding; 4 times ``channels[0]`` if ``None``.
+        time_channels: length of the sinusoidal timestep embedding; ``channels[0]`` if ``None``.
+        time_embed_dim: length of the learned timestep embedding; 4 times ``channels[0]`` if ``None``.
         dropout: dropout probability in the residual blocks.
         patch_size: side of the image patches that are denoised as one position (1: none): the first convolution spans
             three patches with the stride of one, the last writes a patch a position (depth-to-space).
@@ -61,6 +62,7 @@ class DiffAEUNet(nn.Module):
         num_res_blocks: int | Sequence[int] = 2,
         num_head_channels: int | Sequence[int] | None = None,
         norm_num_groups: int = 32,
+        time_channels: int | None = None,
         time_embed_dim: int | None = None,
         dropout: float = 0.0,
         patch_size: int = 1,
@@ -76,7 +78,7 @@ class DiffAEUNet(nn.Module):
         self.spatial_dims = spatial_dims
         self.in_channels = in_channels
         self.z_dim = z_dim
-        self.time_channels = channels[0]
+        self.time_channels = channels[0] if time_channels is None else time_channels
         self.patch_size = patch_size
         self.divisor = patch_size * 2 ** (num_levels - 1)
         self.use_checkpoint = use_checkpoint

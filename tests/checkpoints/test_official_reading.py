@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files of the authors, of other sizes, raw, incomplete, foreign, broken and hostile."""
+
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from monai_diffae.checkpoints import load_official_checkpoint
+from monai_diffae.checkpoints.official.keys import official_key, official_latent_key, shape_for
+from monai_diffae.checkpoints.safe_reading import read_checkpoint
+from monai_diffae.networks import DiffAEUNet, DiffusionAutoencoder, LatentDenoiser, SemanticEncoder
+
+GOLDEN = Path(__file__).parents[1] / "data" / "official_small"
+
+
+def golden_content() -> dict:
+    content = read_checkpoint(GOLDEN / "last.ckpt")
+    content["state_dict"] = {name: tensor.clone() for name, tensor in content["state_dict"].items()}
+    content.pop("callbacks")
+    return content
+
+
+def saved(content: object, folder: Path, name: str = "last.ckpt") -> Path:
+    torch.save(content, folder / name)
+    return folder / name
+
+
+def official_state(network: DiffusionAutoencoder, prefix: str = "ema_model.") -> dict[str, torch.Tensor]:
+    """Our weights under the authors' names, in their shapes."""
+    state = network.state_dict()
+    return {prefix + official_key(key, state): x.reshape(shape_for(key, tuple(x.shape))) for key, x in state.items()}
+
+
+ARCHITECTURES = {
+    "one channel": {"in_channels": 1, "widths": (32, 64), "encoder_widths": (32, 64, 64), "attention": (1,)},
+    "equal widths": {"widths": (32, 32, 64), "encoder_widths": (32, 32, 64, 64), "attention": (1,), "blocks": 2},
+    "two heads": {"widths": (32, 64), "encoder_widths": (32, 64, 64), "attention": (1,), "heads": 2},
+    "attention at two levels": {"widths": (32, 64, 64), "encoder_widths": (32, 64, 64, 96), "attention": (1, 2)},
+    "encoder of other depth": {"widths": (32, 64), "encoder_widths": (32, 64), "attention": (0,), "encoder_blocks": 3},
+    "first level widened": {"widths": (64, 96), "encoder_widths": (64, 96, 96), "attention": (1,), "time_channels": 32},
+}
+
+
+def build(name: str) -> DiffusionAutoencoder:
+    a = {"in_channels": 3, "blocks": 1, "heads": 1} | ARCHITECTURES[name]
+    common = {"spatial_dims": 2, "in_channels": a["in_channels"], "z_dim": 24}
+
+    def levels(widths: tuple[int, ...], blocks: int) -> dict:
+        return {
+            "channels": widths,
+            "attention_levels": [level in a["attention"] for level in range(len(widths))],
+            "num_res_blocks": blocks,
+            "num_head_channels": [width // a["heads"] for width in widths],
+        }
+
+    encoder = SemanticEncoder(**common, **levels(a["encoder_widths"], a.get("encoder_blocks", a["blocks"])))
+    decoder = DiffAEUNet(
+        **common,
+        **levels(a["widths"], a["blocks"]),
+        out_channels=a["in_channels"],
+        time_embed_dim=48,
+        time_channels=a.get("time_channels"),
+    )
+    network = DiffusionAutoencoder(encoder, decoder).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return network
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("heads_from", ["hyper_parameters", "argument"])
+def test_architecture_is_derived_from_names_and_shapes(name, heads_from, tmp_path):
+    network = build(name)
+    heads = ARCHITECTURES[name].get("heads", 1)
+    content = {"state_dict": official_state(network)}
+    if heads_from == "hyper_parameters":
+        content["hyper_parameters"] = {"net_beatgans_attn_head": heads, "img_size": 16, "T": 500}
+    path = saved(content, tmp_path)
+    result = load_official_checkpoint(path, num_heads=heads if heads_from == "argument" else None)
+    x = torch.randn(2, network.encoder.in_channels, 16, 16)
+    t = torch.tensor([3, 700])
+    with torch.no_grad():
+        torch.testing.assert_close(result.autoencoder(x, t, image=x), network(x, t, image=x))
+    assert result.config["z_dim"] == 24
+    assert result.config.get("image_size") == (16 if heads_from == "hyper_parameters" else None)
+    assert result.config["scheduler"]["num_train_timesteps"] == (500 if heads_from == "hyper_parameters" else 1000)
+    assert (result.latent_denoiser, result.statistics, result.attributes) == (None, None, None)
+    assert not result.left_out
+
+
+def test_layout_of_the_encoder_follows_the_configuration_where_shapes_leave_a_choice(tmp_path):
+    """Seven blocks of one width without attention: four levels of one block, or two of three."""
+    levels = {"attention_levels": (False, False), "channels": (32, 32), "norm_num_groups": 32}
+    common = {"spatial_dims": 2, "in_channels": 1, "z_dim": 8}
+    network = DiffusionAutoencoder(
+        SemanticEncoder(**common, **levels, num_res_blocks=3),
+        DiffAEUNet(**common, **levels, out_channels=1, num_res_blocks=1),
+    )
+    content = {"state_dict": official_state(network)}
+    assert load_official_checkpoint(saved(content, tmp_path)).config["network_def"]["encoder"]["num_res_blocks"] == 1
+    content["hyper_parameters"] = {"net_enc_num_res_blocks": 3}
+    assert load_official_checkpoint(saved(content, tmp_path)).config["network_def"]["encoder"]["num_res_blocks"] == 3
+
+
+def test_image_size_is_taken_from_the_stored_x_T_where_the_configuration_is_missing(tmp_path):
+    content = golden_content()
+    del content["hyper_parameters"]
+    result = load_official_checkpoint(saved(content, tmp_path))
+    assert result.config == load_official_checkpoint(GOLDEN / "last.ckpt").config | {
+        "latent_scheduler": result.config["latent_scheduler"]
+    }
+    assert result.config["latent_scheduler"]["beta"] == 0.008
+
+
+def test_every_key_is_used_or_named_as_left_out():
+    content = read_checkpoint(GOLDEN / "last.ckpt")
+    result = load_official_checkpoint(GOLDEN / "last.ckpt")
+    names = {f"state_dict.{name}" for name in content["state_dict"]}
+    names |= {name for name in content if name not in ("state_dict", "hyper_parameters")}
+    assert set(result.used) | set(result.left_out) == names
+    assert not set(result.used) & set(result.left_out)
+    assert len(result.used) == len(set(result.used))
+    assert "state_dict.x_T" in result.left_out
+    assert "callbacks" in result.left_out
+
+
+def test_raw_weights_are_taken_on_request(tmp_path):
+    content = golden_content()
+    averaged = {name: x for name, x in content["state_dict"].items() if name.startswith("ema_model.")}
+    content["state_dict"] |= {name.removeprefix("ema_"): 2 * x for name, x in averaged.items()}
+    path = saved(content, tmp_path)
+    raw, ema = load_official_checkpoint(path, raw=True), load_official_checkpoint(path)
+    for name, value in ema.autoencoder.state_dict().items():
+        assert torch.equal(raw.autoencoder.state_dict()[name], 2 * value)
+    assert any(name.startswith("state_dict.ema_model.") for name in raw.left_out)
+    with pytest.raises(ValueError, match="no weights model"):
+        load_official_checkpoint(GOLDEN / "last.ckpt", raw=True)
+
+
+def test_raw_classifier_is_taken_on_request():
+    raw, ema = (load_official_checkpoint(GOLDEN / "cls.ckpt", raw=raw).attributes for raw in (True, False))
+    state = read_checkpoint(GOLDEN / "cls.ckpt")["state_dict"]
+    assert torch.equal(raw.weight, state["classifier.weight"])
+    assert torch.equal(ema.weight, state["ema_classifier.weight"])
+    assert not torch.equal(raw.weight, ema.weight)
+
+
+def test_classifier_of_other_classes_gets_numbered_names(tmp_path):
+    state = {"conds_mean": torch.zeros(1, 4), "conds_std": torch.ones(1, 4)}
+    state |= {"ema_classifier.weight": torch.randn(2, 4), "ema_classifier.bias": torch.zeros(2)}
+    assert load_official_checkpoint(saved({"state_dict": state}, tmp_path)).attributes.names == ["class_0", "class_1"]
+    del state["conds_std"]
+    with pytest.raises(ValueError, match="lacks"):
+        load_official_checkpoint(saved({"state_dict": state}, tmp_path))
+
+
+def test_latent_network_of_other_depth_is_read(tmp_path):
+    content = golden_content()
+    latent = LatentDenoiser(z_dim=24, hidden_dim=40, num_layers=6)
+    state = {k: v for k, v in content["state_dict"].items() if ".latent_net." not in k}
+    for key, value in latent.state_dict().items():
+        name = f"ema_model.latent_net.{official_latent_key(key, 6)}"
+        state[name] = value
+        if "linear_emb" in name:
+            state[name.replace("linear_emb", "cond_layers.1")] = value.clone()
+    result = load_official_checkpoint(saved(content | {"state_dict": state}, tmp_path))
+    z, t = torch.randn(3, 24), torch.tensor([1, 50, 999])
+    torch.testing.assert_close(result.latent_denoiser(z, t), latent(z, t))
+    state[name := "ema_model.latent_net.layers.2.cond_layers.1.weight"] = state[name] + 1
+    with pytest.raises(ValueError, match="inconsistent"):
+        load_official_checkpoint(saved(content | {"state_dict": state}, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("beatgans_model_mean_type", "start_x"), ("net_latent_condition_bias", 0), ("latent_beta_scheduler", "cosine")],
+)
+def test_settings_that_change_the_arithmetic_are_refused(setting, value, tmp_path):
+    content = golden_content()
+    content["hyper_parameters"][setting] = value
+    with pytest.raises(ValueError, match=setting):
+        load_official_checkpoint(saved(content, tmp_path))
+
+
+def test_missing_and_misshapen_weights_are_named(tmp_path):
+    content = golden_content()
+    del content["state_dict"]["ema_model.middle_block.0.emb_layers.1.bias"]
+    content["state_dict"]["ema_model.out.0.weight"] = torch.zeros(31)
+    with pytest.raises(ValueError, match=r"middle_block.0.emb_layers.1.bias has no entry.*out.0.weight has \(31,\)"):
+        load_official_checkpoint(saved(content, tmp_path))
+
+
+class Hostile:
+    def __reduce__(self):
+        return os.system, ("touch hacked",)
+
+
+class HostileState:
+    def __reduce__(self):
+        return eval, ("open('hacked', 'w').close()",)
+
+
+@pytest.mark.parametrize("payload", [Hostile(), HostileState()])
+@pytest.mark.parametrize("place", ["callbacks", "state_dict"])
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_code_in_a_file_is_refused_and_does_not_run(payload, place, protocol, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    content = golden_content() | {place: payload}
+    torch.save(content, "last.ckpt", pickle_protocol=protocol)
+    with pytest.raises(ValueError, match=r"refused.*Nothing of it has run"):
+        load_official_checkpoint("last.ckpt")
+    with open("plain.pkl", "wb") as f:
+        pickle.dump(content, f, protocol=protocol)
+    with pytest.raises(ValueError, match="cannot be read"):
+        load_official_checkpoint("plain.pkl")
+    assert not Path("hacked").exists()
+
+
+def test_code_under_a_name_of_lightning_is_not_imported(tmp_path, monkeypatch):
+    """A package of that name that lies in the way is not touched: its classes are replaced by inert ones."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "pytorch_lightning").mkdir()
+    (tmp_path / "pytorch_lightning" / "__init__.py").write_text("open('hacked', 'w').close()")
+    result = load_official_checkpoint(GOLDEN / "last.ckpt")
+    assert result.autoencoder is not None
+    assert not Path("hacked").exists()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.999])
+def test_truncated_file_is_refused(share, tmp_path):
+    data = (GOLDEN / "last.ckpt").read_bytes()
+    (tmp_path / "last.ckpt").write_bytes(data[: int(share * len(data))])
+    with pytest.raises(ValueError, match=r"cannot be read: it is truncated, or not a file of torch.save"):
+        load_official_checkpoint(tmp_path / "last.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([1, 2], "holds a list"),
+        ({"weights": torch.zeros(3)}, "none of the authors' files"),
+        ({"state_dict": {"layer.weight": torch.zeros(3)}}, "none of the authors' files"),
+        ({"state_dict": {"ema_model.layer.weight": torch.zeros(3)}}, "not the parameters of the authors' autoencoder"),
+        ({"state_dict": 3}, "none of the authors' files"),
+    ],
+)
+def test_foreign_file_is_refused(content, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        load_official_checkpoint(saved(content, tmp_path))
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(ValueError, match="There is no file"):
+        load_official_checkpoint(tmp_path / "nothing.ckpt")
+
+
+def test_weights_do_not_depend_on_the_file(tmp_path):
+    path = tmp_path / "last.ckpt"
+    path.write_bytes((GOLDEN / "last.ckpt").read_bytes())
+    result = load_official_checkpoint(path)
+    before = result.autoencoder.decoder.conv_in.weight.clone()
+    path.write_bytes(bytes(path.stat().st_size))
+    assert torch.equal(result.autoencoder.decoder.conv_in.weight, before)
+    assert result.autoencoder.decoder.conv_in.weight.requires_grad
