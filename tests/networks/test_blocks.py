@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.testing import assert_close
+
+from monai_diffae.networks.blocks import (
+    ConditionedResidualBlock,
+    ConditionedSequential,
+    ResidualBlock,
+    SelfAttentionBlock,
+    group_norm,
+    resampling,
+    zero_init,
+)
+
+RESAMPLED = {None: 1.0, "down": 0.5, "up": 2.0}
+
+
+def moved(module: nn.Module) -> nn.Module:
+    """Every parameter off its start, so that zero-initialised branches take part."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return module
+
+
+def image(spatial_dims: int, device: str, channels: int = 8, batch: int = 3) -> torch.Tensor:
+    return torch.randn(batch, channels, *(4, 6, 8)[:spatial_dims]).to(device)
+
+
+@pytest.mark.parametrize("resample", RESAMPLED)
+@pytest.mark.parametrize("out_channels", [8, 12])
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+def test_blocks_give_the_asked_channels_and_sides(spatial_dims, out_channels, resample, device):
+    x = image(spatial_dims, device)
+    expected = (3, out_channels, *(int(size * RESAMPLED[resample]) for size in x.shape[2:]))
+    assert ResidualBlock(spatial_dims, 8, out_channels, 4, resample).to(device)(x).shape == expected
+    conditioned = ConditionedResidualBlock(spatial_dims, 8, out_channels, 6, 5, 4, resample).to(device)
+    assert conditioned(x, torch.zeros(3, 6, device=device), torch.zeros(3, 5, device=device)).shape == expected
+
+
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+def test_residual_block_is_its_formula(spatial_dims, device):
+    block = moved(ResidualBlock(spatial_dims, 8, 12, 4, "down")).to(device)
+    x = image(spatial_dims, device)
+    conv, pool = (F.conv2d, F.avg_pool2d) if spatial_dims == 2 else (F.conv3d, F.avg_pool3d)
+    h = F.silu(F.group_norm(x, 4, block.norm.weight, block.norm.bias))
+    expected = conv(pool(h, 2), block.conv.weight, block.conv.bias, padding=1)
+    expected = expected + conv(pool(x, 2), block.skip.weight, block.skip.bias)
+    assert_close(block(x), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("resample", RESAMPLED)
+@pytest.mark.parametrize("time_batch", [1, 3], ids=["one_timestep", "timestep_each"])
+def test_adaptive_group_norm_is_the_paper_formula_before_fusing(time_batch, resample, device):
+    block = moved(ConditionedResidualBlock(2, 8, 12, time_embed_dim=6, z_dim=5, norm_num_groups=4, resample=resample))
+    block = block.to(device)
+    x, time_embedding, z_sem = image(2, device), torch.randn(time_batch, 6).to(device), torch.randn(3, 5).to(device)
+
+    h = block.conv_in(block.resample(F.silu(block.norm_in(x))))
+    time_condition = block.time_proj(F.silu(time_embedding))[:, :, None, None]
+    t_scale, t_shift = time_condition[:, :12], time_condition[:, 12:]
+    z_scale = block.z_proj(F.silu(z_sem))[:, :, None, None]
+    h = block.norm_out(h) * (1 + t_scale) + t_shift  # Eq. 7, the timestep first,
+    h = h * (1 + z_scale)  # then z_sem
+    expected = block.skip(block.resample(x)) + block.conv_out(F.silu(h))
+
+    assert_close(block(x, time_embedding, z_sem), expected, rtol=0, atol=1e-5)
+
+
+def test_conditioned_block_with_equal_channels_starts_as_the_identity(device):
+    block = ConditionedResidualBlock(2, 8, 8, time_embed_dim=6, z_dim=5, norm_num_groups=4).to(device)
+    x = image(2, device)
+    assert torch.equal(block(x, torch.randn(3, 6).to(device), torch.randn(3, 5).to(device)), x)
+
+
+@pytest.mark.parametrize("num_head_channels", [None, 4])
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+def test_attention_starts_as_the_identity(spatial_dims, num_head_channels, device):
+    x = image(spatial_dims, device)
+    assert torch.equal(SelfAttentionBlock(8, num_head_channels, 4).to(device)(x), x)
+
+
+@pytest.mark.parametrize("num_head_channels", [None, 8, 4, 1])
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+def test_attention_is_the_softmax_of_each_head_with_heads_split_before_query_key_and_value(
+    spatial_dims, num_head_channels, device
+):
+    width = num_head_channels or 8
+    block = moved(SelfAttentionBlock(8, num_head_channels, 4)).to(device)
+    assert block.num_heads == 8 // width
+    x = image(spatial_dims, device)
+    qkv = block.qkv(block.norm(x).flatten(2).transpose(1, 2))  # (B, L, 24)
+    heads = []
+    for head in range(8 // width):
+        q, k, v = (qkv[:, :, (3 * head + part) * width :][:, :, :width] for part in range(3))
+        attention = torch.softmax(q @ k.transpose(1, 2) / width**0.5, dim=-1)
+        heads.append(attention @ v)
+    expected = x + block.proj(torch.cat(heads, dim=-1)).transpose(1, 2).reshape(x.shape)
+    assert_close(block(x), expected, rtol=0, atol=1e-5)
+
+
+def test_attention_moves_with_its_positions(device):
+    block = moved(SelfAttentionBlock(8, 4, 4)).to(device)
+    x = image(2, device)
+    assert_close(block(x.flip(2).transpose(2, 3)), block(x).flip(2).transpose(2, 3), rtol=0, atol=1e-5)
+
+
+def test_sequential_conditions_only_the_blocks_that_take_conditions(device):
+    first = moved(ConditionedResidualBlock(2, 8, 8, time_embed_dim=6, z_dim=5, norm_num_groups=4))
+    attention = moved(SelfAttentionBlock(8, 4, 4))
+    stage = ConditionedSequential([first, attention]).to(device)
+    x, time_embedding, z_sem = image(2, device), torch.randn(3, 6).to(device), torch.randn(3, 5).to(device)
+    assert torch.equal(stage(x, time_embedding, z_sem), attention(first(x, time_embedding, z_sem)))
+
+
+def test_dropout_acts_in_training_only(device):
+    block = moved(ConditionedResidualBlock(2, 8, 8, 6, 5, 4, dropout=0.5)).to(device)
+    inputs = image(2, device), torch.randn(3, 6).to(device), torch.randn(3, 5).to(device)
+    assert not torch.allclose(block.train()(*inputs), block(*inputs))
+    assert torch.equal(block.eval()(*inputs), block(*inputs))
+
+
+def test_down_is_the_mean_of_two_by_two_and_up_repeats():
+    x = torch.tensor([[[[1.0, 2.0], [3.0, 6.0]]]])
+    assert resampling("down", 2)(x).tolist() == [[[[3.0]]]]
+    assert resampling("up", 2)(x)[0, 0].tolist() == [[1, 1, 2, 2], [1, 1, 2, 2], [3, 3, 6, 6], [3, 3, 6, 6]]
+    assert resampling(None, 2)(x) is x
+
+
+@pytest.mark.parametrize(("channels", "groups"), [(64, 32), (32, 32), (8, 8)])
+def test_groups_of_the_norm_are_never_more_than_its_channels(channels, groups):
+    norm = group_norm(32, channels)
+    assert norm.num_groups == groups
+    assert norm.eps == 1e-5
+
+
+def test_zero_init_returns_its_module_with_weight_and_bias_of_zero():
+    linear = nn.Linear(3, 4)
+    assert zero_init(linear) is linear
+    assert all((parameter == 0).all() for parameter in (linear.weight, linear.bias))
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: group_norm(4, 18), r"norm_num_groups \(4\).*got 18 channels"),
+        (lambda: resampling("left", 2), "'down' or 'up', got 'left'"),
+        (lambda: ResidualBlock(2, 8, 8, resample="left"), "'down' or 'up', got 'left'"),
+        (lambda: SelfAttentionBlock(8, 3), "got 8 channels and num_head_channels 3"),
+        (lambda: SelfAttentionBlock(8, 0), "got 8 channels and num_head_channels 0"),
+    ],
+    ids=["groups", "resample", "resample_of_a_block", "heads_do_not_divide", "heads_of_no_channel"],
+)
+def test_wrong_argument_is_an_error_that_says_what_was_given(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which part of the package may import which. The names of the house are in its folders; the arrows are here."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "monai_diffae"
+ROOMS = sorted(folder.name for folder in PACKAGE.iterdir() if (folder / "__init__.py").exists())
+ARROWS = {
+    "networks": set(),
+    "schedulers": set(),
+    "semantics": set(),
+    "data": set(),
+    "metrics": set(),
+    "handlers": set(),
+    "engines": {"schedulers"},
+    "inferers": {"schedulers", "semantics"},
+    "checkpoints": {"networks", "semantics"},
+}
+OUTSIDE = {"bundles", "tests", "tutorials"}
+
+
+def imported_modules(source: str, module: str) -> set[str]:
+    """Full names of what a module of the package imports, at its top or inside functions."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            parents = module.split(".")[: -node.level] if node.level else []
+            origin = ".".join([*parents, *([node.module] if node.module else [])])
+            # "from package import name": the name can be a module as well.
+            names |= {f"{origin}.{alias.name}" for alias in node.names}
+    return names
+
+
+def violations(source: str, module: str) -> list[str]:
+    """Imports of a module (``monai_diffae.room.file``) that the arrows do not allow."""
+    room = module.split(".")[1]
+    wrong = []
+    for name in imported_modules(source, module):
+        package, target, *_ = [*name.split("."), ""]
+        if package in OUTSIDE or name == "monai_diffae":
+            wrong.append(name)
+        elif package == "monai_diffae" and room in ARROWS:
+            is_room = (PACKAGE / target).is_dir() or target in ARROWS
+            # Top-level modules are free for all, but for those that would let a room in by another door.
+            path = PACKAGE / f"{target}.py"
+            leads_on = path.exists() and any(n.startswith("monai_diffae") for n in imported_modules_of(path))
+            if leads_on or (is_room and target not in {room, *ARROWS[room]}):
+                wrong.append(name)
+    return sorted(wrong)
+
+
+def module_name(path: Path) -> str:
+    return ".".join(["monai_diffae", *path.relative_to(PACKAGE).with_suffix("").parts])
+
+
+def imported_modules_of(path: Path) -> set[str]:
+    return imported_modules(path.read_text(), module_name(path))
+
+
+def test_every_room_has_its_arrows():
+    assert {"networks", "schedulers", "semantics", "inferers"} <= set(ROOMS) <= set(ARROWS)
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=module_name)
+def test_module_imports_only_what_its_room_may(path):
+    assert violations(path.read_text(), module_name(path)) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("networks.new", "from monai_diffae.schedulers import InvertibleDDIMScheduler"),
+        ("networks.new", "import monai_diffae.schedulers.invertible_ddim as ddim"),
+        ("networks.new", "from monai_diffae import schedulers"),
+        ("networks.new", "from ..schedulers import InvertibleDDIMScheduler"),
+        ("networks.new", "from .. import schedulers"),
+        ("networks.__init__", "from ..semantics import slerp"),
+        ("networks.inner.new", "from ...data import find_volumes"),
+        ("networks.new", "def build():\n    from monai_diffae.inferers import ReconstructionInferer"),
+        ("networks.new", "if TYPE_CHECKING:\n    import monai_diffae.data"),
+        ("networks.new", "import monai_diffae"),
+        ("semantics.new", "import torch, monai_diffae.networks"),
+        ("schedulers.new", "from monai_diffae.semantics import slerp"),
+        ("data.new", "from monai_diffae.handlers.sources import source_file"),
+        ("metrics.new", "from monai_diffae.networks import SemanticEncoder"),
+        ("handlers.new", "from monai_diffae.data import find_volumes"),
+        ("engines.new", "from monai_diffae.inferers import ReconstructionInferer"),
+        ("inferers.new", "from monai_diffae.networks import DiffAEUNet"),
+        ("checkpoints.new", "from monai_diffae.inferers import ReconstructionInferer"),
+        ("handlers.new", "from monai_diffae.demo import main"),
+        ("data.new", "import bundles.brain_slices_diffae"),
+        ("demo", "from tutorials import first_steps"),
+    ],
+)
+def test_forbidden_import_is_caught(module, source):
+    assert len(violations(source, f"monai_diffae.{module}")) == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("networks.new", "from monai_diffae.networks.blocks import group_norm"),
+        ("networks.new", "from .blocks import group_norm"),
+        ("networks.__init__", "from .denoising_unet import DiffAEUNet"),
+        ("networks.new", "from monai.networks.schedulers import Scheduler"),
+        ("data.new", "from monai_diffae.randomness import derive_seed"),
+        ("data.new", "from monai_diffae import randomness"),
+        ("inferers.new", "from monai_diffae.schedulers import InvertibleDDIMScheduler\nfrom ..semantics import slerp"),
+        ("checkpoints.new", "from monai_diffae.networks import DiffAEUNet"),
+        ("demo", "from monai_diffae.data import find_volumes"),
+    ],
+)
+def test_allowed_import_passes(module, source):
+    assert violations(source, f"monai_diffae.{module}") == []
