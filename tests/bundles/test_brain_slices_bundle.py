@@ -38,8 +38,8 @@ def run(*names: str, workflow_type: str = "infer", **overrides) -> ConfigWorkflo
         bundle_root=str(BUNDLE),
         **overrides,
     )
-    assert workflow.check_properties() == []
     workflow.initialize()
+    assert workflow.check_properties() == []
     workflow.run()
     return workflow
 
