@@ -7,6 +7,7 @@ from pathlib import Path
 
 __all__ = ["find_images", "find_volumes", "split_volumes"]
 
+_VOLUME_EXTENSIONS = (".nii", ".nii.gz")
 _IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
 
 
@@ -17,7 +18,7 @@ def find_images(dataset_dir: str | os.PathLike) -> list[dict[str, str]]:
         ``[{"image": path}, ...]``, sorted by path.
 
     Raises:
-        ValueError: if there is no such folder, or no picture in it.
+        ValueError: if there is no such folder, no picture in it, or two whose names differ in the extension only.
     """
     files = sorted(p for p in Path(dataset_dir).rglob("*") if p.suffix.lower() in _IMAGE_EXTENSIONS)
     if not files:
@@ -25,7 +26,18 @@ def find_images(dataset_dir: str | os.PathLike) -> list[dict[str, str]]:
             f"No pictures ({', '.join(_IMAGE_EXTENSIONS)}) in dataset_dir {os.fspath(dataset_dir)!r}; give a folder "
             "that holds some."
         )
+    _check_distinct(files, _IMAGE_EXTENSIONS)
     return [{"image": str(file)} for file in files]
+
+
+def _check_distinct(files: list[Path], extensions: tuple[str, ...]) -> None:
+    """Results are named after their source without its extension, and one image twice is no data set to split."""
+    seen: dict[str, Path] = {}
+    for file in files:
+        extension = max((e for e in extensions if file.name.lower().endswith(e)), key=len)
+        other = seen.setdefault(str(file)[: -len(extension)], file)
+        if other != file:
+            raise ValueError(f"{other} and {file.name} differ in the extension only; rename or remove one of them.")
 
 
 def find_volumes(dataset_dir: str | os.PathLike, masks: Mapping[str, str] | None = None) -> list[dict[str, str]]:
@@ -40,15 +52,16 @@ def find_volumes(dataset_dir: str | os.PathLike, masks: Mapping[str, str] | None
         ``[{"image": path, ...}, ...]``, sorted by path; masks only where there are some.
 
     Raises:
-        ValueError: if there is no such folder, or no NIfTI file in it.
+        ValueError: if there is no such folder, no NIfTI file in it, or two whose names differ in the extension only.
     """
     root = Path(dataset_dir)
     images = root / "images" if (root / "images").is_dir() else root
-    files = sorted(p for p in images.rglob("*") if p.name.endswith((".nii", ".nii.gz")))
+    files = sorted(p for p in images.rglob("*") if p.name.endswith(_VOLUME_EXTENSIONS))
     if not files:
         raise ValueError(
             f"No NIfTI files (.nii, .nii.gz) in dataset_dir {os.fspath(dataset_dir)!r}; give a folder that holds some."
         )
+    _check_distinct(files, _VOLUME_EXTENSIONS)
     data = []
     for file in files:
         found = {key: root / folder / file.relative_to(images) for key, folder in (masks or {}).items()}

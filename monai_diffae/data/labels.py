@@ -44,7 +44,7 @@ def add_labels(
             raise ValueError(f"{labels_file} has no row for {item['image']}; paths in it are relative to {folder}.")
         try:
             labelled.append({**item, **{name: float(row[name]) for name in attributes}})
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise ValueError(f"{labels_file}, row of {row['file']}: a label is not a number: {error}.") from error
     return labelled
 

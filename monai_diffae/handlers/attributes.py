@@ -36,7 +36,7 @@ class AttributeFitter:
         Args:
             engine: an evaluator whose output holds ``z_sem`` (MONAI's ``decollate=True``).
         """
-        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.EPOCH_STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
         engine.add_event_handler(Events.COMPLETED, self._fit)
 

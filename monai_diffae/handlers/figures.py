@@ -64,7 +64,7 @@ class FigureSaver:
         Args:
             engine: an evaluator whose batch and output are lists of dictionaries (MONAI's ``decollate=True``).
         """
-        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.EPOCH_STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
         engine.add_event_handler(Events.COMPLETED, self._draw)
 

@@ -5,10 +5,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import nibabel as nib
 import torch
 from ignite.engine import Engine, Events
-from monai.data import MetaTensor
-from monai.transforms import SaveImage
 from monai.utils import convert_to_tensor
 
 from monai_diffae.handlers.sources import source_file, source_stem
@@ -39,17 +38,20 @@ class SliceVolumeSaver:
         self.output_dir = Path(output_dir)
         self.keys = dict(keys)
         self.data_root_dir = data_root_dir
-        self._volume: int | None = None
-        self._stem = ""
-        self._slices: list[dict] = []
 
     def attach(self, engine: Engine) -> None:
         """
         Args:
             engine: an evaluator whose batch and output are lists of dictionaries (MONAI's ``decollate=True``).
         """
+        engine.add_event_handler(Events.EPOCH_STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
         engine.add_event_handler(Events.COMPLETED, self._write)
+
+    def _start(self, engine: Engine) -> None:
+        self._volume: int | None = None
+        self._stem = ""
+        self._slices: list[dict] = []
 
     def _collect(self, engine: Engine) -> None:
         for item, output in zip(engine.state.batch, engine.state.output):
@@ -70,11 +72,11 @@ class SliceVolumeSaver:
             affine[:, 2] *= self._slices[1]["slice"] - self._slices[0]["slice"]
         for key, postfix in self.keys.items():
             volume = torch.stack([s[key] for s in self._slices], dim=-1)  # (1, X, Y, Z) or (N, 1, X, Y, Z)
-            channels_first = volume.flatten(0, 1) if volume.ndim == 5 else volume
-            path = self.output_dir / f"{self._stem}_{postfix}"
+            data = volume.flatten(0, 1).movedim(0, -1) if volume.ndim == 5 else volume[0]
+            path = self.output_dir / f"{self._stem}_{postfix}.nii.gz"
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(f".{path.name}.partial")
-            save = SaveImage(output_ext=".nii.gz", resample=False, print_log=False)
-            save(MetaTensor(channels_first, affine=affine), filename=partial)
-            os.replace(f"{partial}.nii.gz", f"{path}.nii.gz")
+            partial = path.with_name(f".partial.{path.name}")
+            # Not by MONAI's SaveImage, which cannot write a volume of one slice.
+            nib.save(nib.Nifti1Image(data.float().numpy(), affine.numpy()), partial)
+            os.replace(partial, path)
         self._slices, self._volume = [], None

@@ -19,10 +19,10 @@ def source_file(item: Mapping, data_root_dir: str | os.PathLike = "", key: str =
         raise ValueError(
             f"The item's {key!r} must be a MetaTensor with the file name that MONAI's LoadImaged gives it."
         )
-    path = Path(str(image.meta["filename_or_obj"]))
-    root = Path(data_root_dir).resolve()
-    if os.fspath(data_root_dir) and root in path.resolve().parents:
-        return path.resolve().relative_to(root).as_posix()
+    path = Path(os.path.abspath(str(image.meta["filename_or_obj"])))  # links are not followed
+    root = Path(os.path.abspath(data_root_dir))
+    if os.fspath(data_root_dir) and root in path.parents:
+        return path.relative_to(root).as_posix()
     return path.as_posix()
 
 

@@ -31,7 +31,7 @@ class LatentsTableSaver:
         Args:
             engine: an evaluator whose output holds ``z_sem`` (MONAI's ``decollate=True``).
         """
-        engine.add_event_handler(Events.STARTED, self._open)
+        engine.add_event_handler(Events.EPOCH_STARTED, self._open)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._append)
         engine.add_event_handler(Events.COMPLETED, self._close)
 

@@ -7,7 +7,17 @@ from collections.abc import Sequence
 
 import torch
 
-__all__ = ["check_image", "per_level"]
+__all__ = ["check_image", "check_sizes", "per_level"]
+
+
+def check_sizes(spatial_dims: int, **sizes: int | Sequence[int]) -> None:
+    """Raise ValueError unless ``spatial_dims`` is 2 or 3 and every size, or every entry of it, is 1 or more."""
+    if spatial_dims not in (2, 3):
+        raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims}.")
+    for name, value in sizes.items():
+        entries = value if isinstance(value, Sequence) else [value]
+        if not entries or any(entry < 1 for entry in entries):
+            raise ValueError(f"{name} must be 1 or more, at every level; got {value}.")
 
 
 def per_level(name: str, value: int | bool | Sequence | None, num_levels: int) -> list:

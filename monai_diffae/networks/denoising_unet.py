@@ -17,7 +17,7 @@ from monai_diffae.networks.blocks import (
     group_norm,
     zero_init,
 )
-from monai_diffae.networks.checks import check_image, per_level
+from monai_diffae.networks.checks import check_image, check_sizes, per_level
 
 __all__ = ["DiffAEUNet"]
 
@@ -69,6 +69,16 @@ class DiffAEUNet(nn.Module):
         use_checkpoint: bool = False,
     ) -> None:
         super().__init__()
+        check_sizes(
+            spatial_dims,
+            in_channels=in_channels,
+            out_channels=out_channels,
+            z_dim=z_dim,
+            channels=channels,
+            num_res_blocks=num_res_blocks,
+            norm_num_groups=norm_num_groups,
+            patch_size=patch_size,
+        )
         num_levels = len(channels)
         attention = per_level("attention_levels", attention_levels, num_levels)
         res_blocks = per_level("num_res_blocks", num_res_blocks, num_levels)

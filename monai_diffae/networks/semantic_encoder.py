@@ -10,7 +10,7 @@ from monai.networks.layers.factories import Conv
 from torch.utils.checkpoint import checkpoint
 
 from monai_diffae.networks.blocks import ResidualBlock, SelfAttentionBlock, group_norm
-from monai_diffae.networks.checks import check_image, per_level
+from monai_diffae.networks.checks import check_image, check_sizes, per_level
 
 __all__ = ["SemanticEncoder"]
 
@@ -63,6 +63,15 @@ class SemanticEncoder(nn.Module):
         use_checkpoint: bool = False,
     ) -> None:
         super().__init__()
+        check_sizes(
+            spatial_dims,
+            in_channels=in_channels,
+            z_dim=z_dim,
+            channels=channels,
+            num_res_blocks=num_res_blocks,
+            norm_num_groups=norm_num_groups,
+            patch_size=patch_size,
+        )
         num_levels = len(channels)
         attention = per_level("attention_levels", attention_levels, num_levels)
         res_blocks = per_level("num_res_blocks", num_res_blocks, num_levels)
@@ -99,7 +108,7 @@ class SemanticEncoder(nn.Module):
         self.proj_out = nn.Linear(width, z_dim)
 
     @torch.jit.unused
-    def _checkpointed(self, h: torch.Tensor) -> torch.Tensor:
+    def _checkpointed(self, h):  # TorchScript cannot read annotations that are strings
         for block in self.blocks:
             h = checkpoint(block, h, use_reentrant=False)
         return h

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn as nn
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GroupKFold, cross_val_score
+from sklearn.model_selection import StratifiedGroupKFold, cross_val_score
 
 from monai_diffae.semantics.statistics import LatentStatistics
 
@@ -92,7 +92,7 @@ class AttributeDirections(nn.Module):
                 )
             classifier = LogisticRegression(C=regularization, class_weight="balanced", max_iter=2000)
             if min(len(np.unique(group_ids[y == c])) for c in (0, 1)) >= num_folds:
-                folds = GroupKFold(num_folds)
+                folds = StratifiedGroupKFold(num_folds)
                 scores = cross_val_score(classifier, z_normalized, y, groups=group_ids, cv=folds, scoring="roc_auc")
                 auroc[name] = float(scores.mean())
             classifier.fit(z_normalized, y)

@@ -226,7 +226,6 @@ def test_arguments_that_do_not_fit_are_an_error_that_names_them(arguments, messa
         DiffAEUNet(**{**ARGUMENTS, **arguments})
 
 
-@pytest.mark.xfail(reason="out of range, these are other errors, errors of forward, or none")
 @pytest.mark.parametrize(
     ("name", "value"),
     [("spatial_dims", 4), ("norm_num_groups", 0), ("patch_size", 0), ("num_res_blocks", -1), ("num_res_blocks", 0)],

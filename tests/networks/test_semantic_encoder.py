@@ -92,7 +92,6 @@ def test_code_of_an_image_does_not_depend_on_its_batch(case, device):
         assert_close(torch.cat([encoder(image[None]) for image in images]), encoder(images), rtol=0, atol=1e-5)
 
 
-@pytest.mark.xfail(reason="TorchScript cannot resolve the annotations of the unused _checkpointed, which are strings")
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_scripted_encoder_gives_the_same_code(case, device, tmp_path):
@@ -178,7 +177,6 @@ def test_arguments_that_do_not_fit_are_an_error_that_names_them(arguments, messa
         SemanticEncoder(**{**ARGUMENTS, **arguments})
 
 
-@pytest.mark.xfail(reason="out of range, these are other errors, errors of forward, or none")
 @pytest.mark.parametrize(
     ("name", "value"),
     [("spatial_dims", 4), ("norm_num_groups", 0), ("patch_size", 0), ("num_res_blocks", -1), ("num_res_blocks", 0)],

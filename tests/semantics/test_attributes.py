@@ -103,7 +103,6 @@ def test_auroc_is_skipped_where_a_class_has_fewer_groups_than_there_are_folds(nu
     assert list(attributes.auroc) == (["rare"] if measured else [])
 
 
-@pytest.mark.xfail(reason="GroupKFold can deal all codes of a class to one fold: NaN; StratifiedGroupKFold would not")
 @pytest.mark.parametrize("positives", [range(0, 100, 20), range(0, 100, 5)], ids=["few", "periodic"])
 def test_measured_auroc_of_a_rare_attribute_is_a_number(positives):
     labels = torch.zeros(100)
