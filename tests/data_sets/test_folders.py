@@ -58,6 +58,27 @@ def test_a_folder_without_files_is_refused_by_its_name(tmp_path, find, folder):
         find(tmp_path / folder)
 
 
+@pytest.mark.parametrize(
+    ("find", "names"),
+    [
+        (find_volumes, ("a.nii", "a.nii.gz")),
+        (find_volumes, ("x/a.nii", "x/a.nii.gz")),
+        (find_images, ("x/a.png", "x/a.JPG")),
+    ],
+)
+def test_names_that_differ_in_the_extension_only_are_refused(tmp_path, find, names):
+    with pytest.raises(ValueError, match="differ in the extension only"):
+        find(touch(tmp_path, *names))
+
+
+@pytest.mark.parametrize(
+    ("find", "names"),
+    [(find_volumes, ("a.nii", "a.1.nii.gz", "x/a.nii.gz")), (find_images, ("a.png", "a.1.jpg", "x/a.jpg"))],
+)
+def test_names_that_differ_otherwise_are_not(tmp_path, find, names):
+    assert len(find(touch(tmp_path, *names))) == 3
+
+
 def data_list(count: int) -> list[dict[str, str]]:
     return [{"image": f"{i}.nii"} for i in range(count)]
 
