@@ -35,4 +35,4 @@ def test_files_that_the_readme_names_exist():
     for link in re.findall(r"\]\((?!http)([^)#]+)\)", text):
         assert (REPOSITORY / link).exists(), link
     for config in re.findall(r"`(\w+\.yaml)`", text):
-        assert (REPOSITORY / "bundles" / "brain_slices_diffae" / "configs" / config).exists(), config
+        assert list(REPOSITORY.glob(f"bundles/*/configs/{config}")), config

@@ -31,7 +31,7 @@ def add_labels(
         ValueError: for a missing column or file, or a label that is not a number.
     """
     folder = Path(labels_file).resolve().parent
-    with open(labels_file, newline="") as f:
+    with open(labels_file, newline="", encoding="utf-8-sig") as f:
         table = csv.DictReader(f)
         missing = [name for name in ("file", *attributes) if name not in (table.fieldnames or [])]
         if missing:
