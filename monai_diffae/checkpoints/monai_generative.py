@@ -32,8 +32,9 @@ def load_monai_generative_checkpoint(
 
     Args:
         path: state dict saved by ``torch.save``, plain or under ``state_dict`` or ``model``. Nothing in it is run.
-        num_head_channels: as in the network's constructor, which no shape tells; None: a single head, as in the
-            tutorial.
+        num_head_channels: as in the UNet's constructor, which no shape tells. None: as in the tutorials, which is one
+            head a level for channels of 64, 128, 256 (MONAI core), and else 64 channels a head (monai-generative), or
+            one head where a level has fewer.
         norm_num_groups: as in the UNet's constructor.
 
     Returns:
@@ -53,11 +54,17 @@ def load_monai_generative_checkpoint(
                 f"unet.*, found {name!r}."
             )
         parts[part][rest] = value.clone()
+    missing = [f"{part}.*" for part, weights in parts.items() if not weights]
+    if missing:
+        raise ValueError(f"{os.fspath(path)!r} is no model of MONAI's tutorial: it has no {' and no '.join(missing)}.")
     try:
         encoder = _encoder(parts["semantic_encoder"])
         decoder = _decoder(parts["unet"], num_head_channels, norm_num_groups)
-    except (KeyError, RuntimeError, StopIteration) as error:
-        raise ValueError(f"{os.fspath(path)!r} is no model of MONAI's tutorial: {error}.") from error
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{os.fspath(path)!r} is no model of MONAI's tutorial, or needs another num_head_channels or "
+            f"norm_num_groups: {type(error).__name__}: {error}"
+        ) from error
     return DiffusionAutoencoder(encoder, decoder).eval()
 
 
@@ -83,10 +90,20 @@ def _encoder(state: State) -> nn.Module:
     return encoder
 
 
+def _tutorial_heads(channels: Sequence[int]) -> list[int]:
+    """The two tutorials differ: ``[64, 128, 256]`` for those channels, and 64 for channels of 128, 256, 256."""
+    if list(channels) == [64, 128, 256]:
+        return list(channels)
+    return [64 if width % 64 == 0 else width for width in channels]
+
+
 def _decoder(state: State, num_head_channels: int | Sequence[int] | None, norm_num_groups: int) -> nn.Module:
     levels = range(_count(state, r"down_blocks\.(\d+)\."))
     channels = [len(state[f"down_blocks.{i}.resnets.0.conv1.conv.weight"]) for i in levels]
-    token_dim = next(x.shape[1] for name, x in state.items() if name.endswith("attn2.to_k.weight"))
+    keys_of_tokens = [x for name, x in state.items() if name.endswith("attn2.to_k.weight")]
+    if not keys_of_tokens:
+        raise ValueError("the unet has no cross-attention")
+    token_dim = keys_of_tokens[0].shape[1]
     unet = DiffusionModelUNet(
         spatial_dims=state["conv_in.conv.weight"].ndim - 2,
         in_channels=state["conv_in.conv.weight"].shape[1],
@@ -94,7 +111,7 @@ def _decoder(state: State, num_head_channels: int | Sequence[int] | None, norm_n
         channels=channels,
         num_res_blocks=[_count(state, rf"down_blocks\.{i}\.resnets\.(\d+)\.") for i in levels],
         attention_levels=[f"down_blocks.{i}.attentions.0.norm.weight" in state for i in levels],
-        num_head_channels=channels if num_head_channels is None else num_head_channels,
+        num_head_channels=_tutorial_heads(channels) if num_head_channels is None else num_head_channels,
         norm_num_groups=norm_num_groups,
         resblock_updown="down_blocks.0.downsampler.norm1.weight" in state,
         with_conditioning=True,

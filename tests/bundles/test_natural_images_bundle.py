@@ -16,6 +16,9 @@ from monai.bundle import ConfigWorkflow
 from PIL import Image
 from skimage.data import lfw_subset
 
+from monai_diffae.checkpoints.official.convert import convert
+from monai_diffae.checkpoints.safe_reading import read_checkpoint
+
 REPOSITORY = Path(__file__).parents[2]
 BUNDLE = REPOSITORY / "bundles" / "natural_images_diffae"
 CONFIGS = BUNDLE / "configs"
@@ -74,6 +77,27 @@ def test_conversion_of_a_broken_file_says_why_and_writes_nothing(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_conversion_changes_nothing_where_it_cannot_write_all(tmp_path):
+    (tmp_path / "statistics.pt").mkdir()
+    with pytest.raises(OSError, match="is a folder"):
+        convert(GOLDEN / "last.ckpt", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["statistics.pt"]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="exists"):
+        convert(GOLDEN / "last.ckpt", tmp_path / "file")
+
+
+def test_image_size_is_asked_for_where_the_file_does_not_tell_it(tmp_path):
+    content = read_checkpoint(GOLDEN / "last.ckpt")
+    state = {name: x for name, x in content["state_dict"].items() if name != "x_T"}
+    torch.save({"state_dict": state}, tmp_path / "last.ckpt")
+    with pytest.raises(ValueError, match="image_size"):
+        convert(tmp_path / "last.ckpt", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    convert(tmp_path / "last.ckpt", tmp_path / "out", image_size=24)
+    assert yaml.safe_load((tmp_path / "out" / "converted.yaml").read_text())["image_size"] == 24
+
+
 @pytest.mark.parametrize("clip_sample", [True, False])
 def test_converted_weights_reconstruct(faces, converted, tmp_path, clip_sample, device):
     run(
@@ -104,7 +128,6 @@ def test_converted_attributes_manipulate(faces, converted, tmp_path):
         str(converted / "converted.yaml"),
         dataset_dir=str(faces),
         output_dir=str(tmp_path),
-        attributes_path=str(converted / "attributes.pt"),
         num_inference_steps=5,
         num_inversion_steps=5,
         progress=False,

@@ -48,6 +48,9 @@ def unet(library: str, in_channels: int = 1, num_head_channels: int = 32) -> nn.
 
 
 def train_one_step(model: TutorialModel, in_channels: int = 1) -> None:
+    with torch.no_grad():  # attention ends in zeros at the start, and would not take part
+        for parameter in model.unet.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     image, noise, t = torch.rand(2, in_channels, 32, 32), torch.randn(2, in_channels, 32, 32), torch.tensor([10, 900])
     prediction, _ = model(InvertibleDDIMScheduler().add_noise(image, noise, t), image, t)
@@ -74,6 +77,23 @@ def test_trained_model_is_read_and_computes_the_same(library, wrapped, tmp_path,
         DiffusionAutoencoderInferer(InvertibleDDIMScheduler(), num_inference_steps=4, verbose=False)
     )
     assert reconstruct(image, network).shape == image.shape
+
+
+@pytest.mark.parametrize(
+    ("channels", "heads"), [((64, 128, 256), [64, 128, 256]), ((128, 256, 256), 64)], ids=["MONAI", "monai-generative"]
+)
+def test_heads_are_those_of_the_tutorial_with_these_channels(channels, heads, tmp_path):
+    options = {"spatial_dims": 2, "in_channels": 1, "out_channels": 1, "num_res_blocks": 1}
+    options |= {"attention_levels": (False, True, True), "with_conditioning": True, "cross_attention_dim": 1}
+    model = TutorialModel(DiffusionModelUNet(channels=channels, num_head_channels=heads, **options))
+    torch.save(model.state_dict(), tmp_path / "model.pt")
+    network = load_monai_generative_checkpoint(tmp_path / "model.pt")
+    found, expected = (
+        [block.num_heads for block in unet.modules() if hasattr(block, "num_heads")]
+        for unet in (network.decoder.unet, model.unet)
+    )
+    assert found == expected
+    assert set(expected) == ({4} if heads == 64 else {1})
 
 
 def test_channels_and_heads_other_than_the_tutorials(tmp_path):

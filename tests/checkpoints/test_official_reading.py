@@ -3,10 +3,14 @@
 
 import os
 import pickle
+import sys
+import types
+import zipfile
 from pathlib import Path
 
 import pytest
 import torch
+from monai.bundle import ConfigParser
 
 from monai_diffae.checkpoints import load_official_checkpoint
 from monai_diffae.checkpoints.official.keys import official_key, official_latent_key, shape_for
@@ -120,7 +124,7 @@ def test_every_key_is_used_or_named_as_left_out():
     content = read_checkpoint(GOLDEN / "last.ckpt")
     result = load_official_checkpoint(GOLDEN / "last.ckpt")
     names = {f"state_dict.{name}" for name in content["state_dict"]}
-    names |= {name for name in content if name not in ("state_dict", "hyper_parameters")}
+    names |= {name for name in content if name != "state_dict"}
     assert set(result.used) | set(result.left_out) == names
     assert not set(result.used) & set(result.left_out)
     assert len(result.used) == len(set(result.used))
@@ -163,26 +167,98 @@ def test_latent_network_of_other_depth_is_read(tmp_path):
     latent = LatentDenoiser(z_dim=24, hidden_dim=40, num_layers=6)
     state = {k: v for k, v in content["state_dict"].items() if ".latent_net." not in k}
     for key, value in latent.state_dict().items():
-        name = f"ema_model.latent_net.{official_latent_key(key, 6)}"
+        name = f"ema_model.latent_net.{official_latent_key(key, 6, ())}"
         state[name] = value
         if "linear_emb" in name:
             state[name.replace("linear_emb", "cond_layers.1")] = value.clone()
     result = load_official_checkpoint(saved(content | {"state_dict": state}, tmp_path))
     z, t = torch.randn(3, 24), torch.tensor([1, 50, 999])
     torch.testing.assert_close(result.latent_denoiser(z, t), latent(z, t))
-    state[name := "ema_model.latent_net.layers.2.cond_layers.1.weight"] = state[name] + 1
-    with pytest.raises(ValueError, match="inconsistent"):
-        load_official_checkpoint(saved(content | {"state_dict": state}, tmp_path))
+    assert not [name for name in result.left_out if "linear_emb" in name]
+    # Of two names with two values the authors' code reads this one last.
+    name = "ema_model.latent_net.layers.2.cond_layers.1.weight"
+    state[name] = state[name] + 1
+    result = load_official_checkpoint(saved(content | {"state_dict": state}, tmp_path))
+    assert torch.equal(result.latent_denoiser.layers[2].time_proj.weight, state[name])
+    left_out = [name for name in result.left_out if "linear_emb" in name]
+    assert left_out == ["state_dict.ema_model.latent_net.layers.2.linear_emb.weight"]
+    state = {name: x for name, x in state.items() if "cond_layers" not in name}
+    result = load_official_checkpoint(saved(content | {"state_dict": state}, tmp_path))
+    torch.testing.assert_close(result.latent_denoiser(z, t), latent(z, t))
 
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("beatgans_model_mean_type", "start_x"), ("net_latent_condition_bias", 0), ("latent_beta_scheduler", "cosine")],
+    [
+        ("beatgans_model_mean_type", "start_x"),
+        ("net_latent_condition_bias", 0),
+        ("latent_beta_scheduler", "cosine"),
+        ("latent_beta_scheduler", "const5"),
+        ("net_latent_num_time_layers", 3),
+        ("net_beatgans_attn_head", 0),
+        ("net_beatgans_attn_head", [1]),
+        ("net_beatgans_attn_head", 5),
+        ("T", -5),
+        ("T", "many"),
+        ("img_size", [16, 16]),
+        ("dropout", 7.0),
+    ],
 )
 def test_settings_that_change_the_arithmetic_are_refused(setting, value, tmp_path):
     content = golden_content()
     content["hyper_parameters"][setting] = value
-    with pytest.raises(ValueError, match=setting):
+    with pytest.raises(ValueError, match="attention heads" if value == 5 else setting):
+        load_official_checkpoint(saved(content, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("beatgans_model_mean_type", "ModelMeanType.eps"), ("dropout", None), ("T", None), ("net_latent_dropout", 0.3)],
+)
+def test_settings_that_say_the_same_are_accepted(setting, value, tmp_path):
+    content = golden_content()
+    content["hyper_parameters"][setting] = value
+    result = load_official_checkpoint(saved(content, tmp_path))
+    assert result.config == load_official_checkpoint(GOLDEN / "last.ckpt").config
+
+
+@pytest.mark.parametrize("num_train_timesteps", [100, 4000])
+def test_betas_are_scaled_to_other_numbers_of_timesteps_as_the_authors_do(num_train_timesteps, tmp_path):
+    content = golden_content()
+    content["hyper_parameters"]["T"] = num_train_timesteps
+    config = ConfigParser(load_official_checkpoint(saved(content, tmp_path)).config)
+    scale = 1000 / num_train_timesteps
+    betas = config.get_parsed_content("scheduler").betas
+    expected = torch.linspace(1e-4 * scale, 2e-2 * scale, num_train_timesteps, dtype=torch.float64)
+    torch.testing.assert_close(betas, expected)
+    latent_betas = config.get_parsed_content("latent_scheduler").betas
+    torch.testing.assert_close(latent_betas, torch.full((num_train_timesteps,), 0.008 * scale, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("name", ["latent_net.time_embed.4.weight", "input_blocks.9.0.weight", "initial"])
+def test_parts_of_the_network_that_would_be_ignored_are_refused(name, tmp_path):
+    content = golden_content()
+    content["state_dict"][f"ema_model.{name}"] = torch.zeros(24, 24)
+    with pytest.raises(ValueError, match=r"parts that cannot be represented|not the parameters of the authors"):
+        load_official_checkpoint(saved(content, tmp_path))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [torch.full((24, 32, 1, 1), torch.nan), torch.zeros(24, 32, 1, 1, dtype=torch.int64), "text"],
+    ids=["NaN", "int", "text"],
+)
+def test_weights_that_are_no_finite_numbers_are_named(value, tmp_path):
+    content = golden_content()
+    content["state_dict"]["ema_model.encoder.out.3.weight"] = value
+    with pytest.raises(ValueError, match=r"encoder\.out\.3|authors' autoencoder"):
+        load_official_checkpoint(saved(content, tmp_path))
+
+
+def test_statistics_of_another_length_are_refused(tmp_path):
+    content = golden_content()
+    content["state_dict"] |= {"conds_mean": torch.zeros(1, 7), "conds_std": torch.ones(1, 7)}
+    with pytest.raises(ValueError, match="z_sem has 24 numbers, but conds_mean 7"):
         load_official_checkpoint(saved(content, tmp_path))
 
 
@@ -215,9 +291,55 @@ def test_code_in_a_file_is_refused_and_does_not_run(payload, place, protocol, tm
         load_official_checkpoint("last.ckpt")
     with open("plain.pkl", "wb") as f:
         pickle.dump(content, f, protocol=protocol)
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(ValueError, match=r"refused.*refers to .*(posix.system|builtins.eval|__builtin__.eval)"):
         load_official_checkpoint("plain.pkl")
     assert not Path("hacked").exists()
+
+
+class Disguised:
+    """A function under a name of Lightning, as a class that the file may name."""
+
+    def __reduce__(self):
+        return disguised, ("touch hacked",)
+
+
+def disguised(command: str) -> None:
+    os.system(command)
+
+
+disguised.__module__, disguised.__qualname__ = "pytorch_lightning.os", "system"
+
+
+def test_functions_under_a_name_of_lightning_are_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    module = types.ModuleType("pytorch_lightning.os")
+    module.system = disguised
+    monkeypatch.setitem(sys.modules, "pytorch_lightning", types.ModuleType("pytorch_lightning"))
+    monkeypatch.setitem(sys.modules, "pytorch_lightning.os", module)
+    path = saved(golden_content() | {"callbacks": Disguised()}, tmp_path)
+    with pytest.raises(ValueError, match=r"refers to pytorch_lightning\.os\.system"):
+        load_official_checkpoint(path)
+    assert not Path("hacked").exists()
+
+
+def test_archive_that_was_compressed_again_reads_the_same(tmp_path):
+    with (
+        zipfile.ZipFile(GOLDEN / "last.ckpt") as source,
+        zipfile.ZipFile(tmp_path / "last.ckpt", "w", zipfile.ZIP_DEFLATED) as target,
+    ):
+        for entry in source.infolist():
+            target.writestr(entry.filename, source.read(entry))
+    weights = (load_official_checkpoint(path).autoencoder for path in (GOLDEN / "last.ckpt", tmp_path / "last.ckpt"))
+    for one, other in zip(*(module.state_dict().values() for module in weights), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_flipped_bit_is_found(tmp_path):
+    data = bytearray((GOLDEN / "last.ckpt").read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "last.ckpt").write_bytes(data)
+    with pytest.raises(ValueError, match="damaged"):
+        load_official_checkpoint(tmp_path / "last.ckpt")
 
 
 def test_code_under_a_name_of_lightning_is_not_imported(tmp_path, monkeypatch):
@@ -247,6 +369,7 @@ def test_truncated_file_is_refused(share, tmp_path):
         ({"state_dict": {"layer.weight": torch.zeros(3)}}, "none of the authors' files"),
         ({"state_dict": {"ema_model.layer.weight": torch.zeros(3)}}, "not the parameters of the authors' autoencoder"),
         ({"state_dict": 3}, "none of the authors' files"),
+        ({"state_dict": {}, "hyper_parameters": [1]}, "hyper_parameters are a list"),
     ],
 )
 def test_foreign_file_is_refused(content, message, tmp_path):

@@ -13,6 +13,7 @@ from monai_diffae.checkpoints.official.keys import (
     network_def_of,
     official_key,
     official_latent_key,
+    other_name,
     shape_for,
 )
 
@@ -46,11 +47,11 @@ def test_preset_has_the_parameters_of_the_released_network(preset):
         latent_network = config.get_parsed_content("latent_network_def").state_dict()
     shapes = {official_key(key, network): shape_for(key, tuple(x.shape)) for key, x in network.items()}
     num_layers = config["latent_network_def"]["num_layers"]
+    latent_names = {name.removeprefix("latent_net.") for name in released_shapes(preset)}
     for key, value in latent_network.items():
-        name = f"latent_net.{official_latent_key(key, num_layers)}"
+        name = f"latent_net.{official_latent_key(key, num_layers, latent_names)}"
         shapes[name] = tuple(value.shape)
-        if "linear_emb" in name:  # stands under two names
-            shapes[name.replace("linear_emb", "cond_layers.1")] = tuple(value.shape)
+        shapes[other_name(name)] = tuple(value.shape)  # some stand under two names
     assert shapes == released_shapes(preset)
 
 

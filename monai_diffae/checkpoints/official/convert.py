@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
@@ -15,9 +15,15 @@ from monai_diffae.checkpoints.official.loading import load_official_checkpoint
 
 __all__ = ["convert", "main"]
 
+_HEAD = "# Overlay on inference.yaml of bundles/natural_images_diffae, for the weights beside it.\n"
+
 
 def convert(
-    path: str | os.PathLike, output_dir: str | os.PathLike, raw: bool = False, num_heads: int | None = None
+    path: str | os.PathLike,
+    output_dir: str | os.PathLike,
+    raw: bool = False,
+    num_heads: int | None = None,
+    image_size: int | None = None,
 ) -> list[Path]:
     """Write what a file of the authors holds to ``output_dir``; a file there of the same name is replaced.
 
@@ -25,51 +31,66 @@ def convert(
         path: the authors' ``last.ckpt`` or ``latent.pkl``.
         output_dir: gets ``model.pt`` (state dict of the autoencoder), ``latent.pt`` (of the latent denoiser),
             ``statistics.pt`` (of z_sem), ``attributes.pt`` (directions) and the overlay ``converted.yaml``, as far as
-            the file has what goes into them.
+            the file has what goes into them. A classifier's file adds to the overlay that is there.
         raw: take the weights of the last step instead of their moving average.
-        num_heads: attention heads, for a file that does not tell them.
+        num_heads: attention heads, instead of what the file says.
+        image_size: sides of the network's images, for an autoencoder's file that does not tell them.
 
     Returns:
         The files that were written.
 
     Raises:
-        ValueError: for a file that cannot be converted; then nothing is written.
+        ValueError: for a file that cannot be converted, or without ``image_size`` where it is needed.
+        OSError: where ``output_dir`` cannot be written. In both cases nothing has changed there.
     """
     checkpoint = load_official_checkpoint(path, raw=raw, num_heads=num_heads, verbose=True)
     folder = Path(output_dir).resolve()
-    overlay = dict(checkpoint.config)
-    written: list[Path] = []
-
-    def put(name: str, write: Callable[[Path], object]) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f"{name}.partial"
-        write(partial)
-        os.replace(partial, folder / name)
-        written.append(folder / name)
-
     parts = {
         "model.pt": ("ckpt_path", checkpoint.autoencoder),
         "latent.pt": ("latent_ckpt_path", checkpoint.latent_denoiser),
         "statistics.pt": ("statistics_path", checkpoint.statistics),
+        "attributes.pt": ("attributes_path", checkpoint.attributes),
     }
-    for name, (key, module) in parts.items():
-        if module is not None:
-            put(name, lambda file, module=module: torch.save(module.state_dict(), file))
-            overlay[key] = str(folder / name)
-    if checkpoint.attributes is not None:
-        put("attributes.pt", checkpoint.attributes.save)
-        overlay["attributes_path"] = str(folder / "attributes.pt")
+    contents: dict[str, Any] = {name: part for name, (_, part) in parts.items() if part is not None}
+    overlay: dict[str, Any] = {}
     if checkpoint.autoencoder is not None:
-        head = "# Overlay on inference.yaml of bundles/natural_images_diffae, for the weights beside it.\n"
-        text = head + yaml.safe_dump(overlay, sort_keys=False)
-        put("converted.yaml", lambda file: file.write_text(text))
+        overlay = checkpoint.config | ({"image_size": image_size} if image_size else {})
+        if "image_size" not in overlay:
+            raise ValueError(f"{os.fspath(path)!r} does not tell the size of its images; give --image_size.")
+    elif (folder / "converted.yaml").is_file():
+        overlay = yaml.safe_load((folder / "converted.yaml").read_text())
+    if overlay:
+        contents["converted.yaml"] = overlay | {parts[name][0]: str(folder / name) for name in contents}
+    _write(folder, contents)
     if checkpoint.left_out:
         groups = sorted({".".join(name.split(".")[:2]) for name in checkpoint.left_out})
         print(f"Left out: {len(checkpoint.left_out)} entries of {', '.join(groups)}")
-    return written
+    return [folder / name for name in contents]
+
+
+def _write(folder: Path, contents: dict[str, Any]) -> None:
+    """All files or none: they get their names when all of them are on disk."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if blocked := [name for name in contents if (folder / name).is_dir()]:
+        raise IsADirectoryError(f"{folder / blocked[0]} is a folder; there a file would be written.")
+    partial = {name: folder / f"{name}.partial" for name in contents}
+    try:
+        for name, part in contents.items():
+            if name == "attributes.pt":
+                part.save(partial[name])
+            elif name == "converted.yaml":
+                partial[name].write_text(_HEAD + yaml.safe_dump(part, sort_keys=False))
+            else:
+                torch.save(part.state_dict(), partial[name])
+        for name, file in partial.items():
+            os.replace(file, folder / name)
+    finally:
+        for file in partial.values():
+            file.unlink(missing_ok=True)
 
 
 def main() -> None:
+    """Command line of :func:`convert`."""
     parser = argparse.ArgumentParser(
         prog="python -m monai_diffae.checkpoints.official",
         description="Convert a checkpoint of the authors of Diff-AE. Nothing in the file is run.",
@@ -77,12 +98,11 @@ def main() -> None:
     parser.add_argument("path", help="the authors' last.ckpt (autoencoder or classifier) or latent.pkl")
     parser.add_argument("--output_dir", required=True, help="folder for the converted files")
     parser.add_argument("--raw", action="store_true", help="the last step's weights instead of their moving average")
-    parser.add_argument(
-        "--num_heads", type=int, help="attention heads, for a file without hyper_parameters (default 1)"
-    )
+    parser.add_argument("--num_heads", type=int, help="attention heads, instead of what the file says")
+    parser.add_argument("--image_size", type=int, help="sides of the images, for a file that does not tell them")
     arguments = parser.parse_args()
     try:
         for file in convert(**vars(arguments)):
             print(f"Wrote {file}")
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         parser.error(str(error))

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-__all__ = ["latent_network_def_of", "network_def_of", "official_key", "official_latent_key", "shape_for"]
+__all__ = ["latent_network_def_of", "network_def_of", "official_key", "official_latent_key", "other_name", "shape_for"]
 
 _CONDITIONED_BLOCK = {
     "norm_in": "in_layers.0",
@@ -60,10 +60,26 @@ def _encoder_block(block: str, last: int, is_attention: bool) -> str:
     return {"conv_in": "input_blocks.0.0", "norm_out": "out.0", "proj_out": "out.3"}[block]
 
 
-def official_latent_key(key: str, num_layers: int) -> str:
-    """The authors' name of a parameter of our ``LatentDenoiser``, below ``latent_net.``."""
-    key = key.replace("time_proj", "linear_emb")
-    return re.sub(r"^out\.", f"layers.{num_layers - 1}.linear.", key)
+def official_latent_key(key: str, num_layers: int, keys: Iterable[str]) -> str:
+    """The authors' name of a parameter of our ``LatentDenoiser``, below ``latent_net.``.
+
+    The layer of the timestep stands in their files under two names, as ``cond_layers.1`` and as ``linear_emb``. PyTorch
+    reads the former last, so it counts.
+
+    Args:
+        key: name in our state dict.
+        num_layers: of the denoiser.
+        keys: names in the file, below ``latent_net.``.
+    """
+    name = re.sub(r"^out\.", f"layers.{num_layers - 1}.linear.", key.replace("time_proj", "cond_layers.1"))
+    return name if name in keys or "cond_layers.1" not in name else other_name(name)
+
+
+def other_name(name: str) -> str:
+    """The second name of a layer that stands in the authors' files twice; any other name as it is."""
+    if ".cond_layers.1." in name:
+        return name.replace(".cond_layers.1.", ".linear_emb.")
+    return name.replace(".linear_emb.", ".cond_layers.1.")
 
 
 def shape_for(key: str, shape: Shape) -> Shape:
@@ -102,15 +118,13 @@ def network_def_of(
         z_dim = shapes["encoder.out.3.weight"][0]
         time_embed_dim, time_channels = shapes["time_embed.time_embed.0.weight"]
         out_channels = shapes["out.2.weight"][0]
-    except (KeyError, IndexError) as error:
-        raise ValueError(f"These are not the parameters of the authors' autoencoder: no {error}.") from error
+    except (KeyError, IndexError, ValueError) as error:
+        raise ValueError(f"these are not the parameters of the authors' autoencoder ({error}).") from error
     if time_channels != decoder["channels"][0]:
         decoder["time_channels"] = time_channels
     for levels in (decoder, encoder):
-        if any(width % num_heads for width in levels["channels"]):
-            raise ValueError(f"Channels {levels['channels']} are not divisible by num_heads {num_heads}.")
-        if num_heads > 1:
-            levels["num_head_channels"] = [width // num_heads for width in levels["channels"]]
+        if num_heads != 1:
+            levels["num_head_channels"] = _head_channels(levels, num_heads)
         if len(set(levels["num_res_blocks"])) == 1:
             levels["num_res_blocks"] = levels["num_res_blocks"][0]
     common = {"spatial_dims": 2, "in_channels": in_channels, "z_dim": z_dim}
@@ -126,6 +140,14 @@ def network_def_of(
             "dropout": dropout,
         },
     }
+
+
+def _head_channels(levels: Mapping[str, list], num_heads: int) -> list[int]:
+    """Channels of a head at each level; only levels with attention, and the last for the middle, have heads."""
+    attended = [*levels["attention_levels"][:-1], True]
+    if num_heads < 1 or any(width % num_heads for width, has in zip(levels["channels"], attended) if has):
+        raise ValueError(f"{num_heads} attention heads do not divide the channels {levels['channels']}.")
+    return [width // num_heads if has else width for width, has in zip(levels["channels"], attended)]
 
 
 def _decoder_levels(shapes: Mapping[str, Shape]) -> dict[str, list]:
@@ -181,8 +203,8 @@ def latent_network_def_of(shapes: Mapping[str, Shape]) -> dict[str, Any]:
     try:
         hidden_dim, z_dim = shapes["layers.0.linear.weight"]
         time_channels = shapes["time_embed.0.weight"][1]
-    except (KeyError, ValueError) as error:
-        raise ValueError(f"These are not the parameters of the authors' latent network: {error}.") from error
+    except (IndexError, KeyError, ValueError) as error:
+        raise ValueError(f"these are not the parameters of the authors' latent network ({error}).") from error
     return {
         "_target_": "monai_diffae.networks.LatentDenoiser",
         "z_dim": z_dim,

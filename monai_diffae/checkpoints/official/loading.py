@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,32 +17,19 @@ from monai_diffae.checkpoints.official.keys import (
     network_def_of,
     official_key,
     official_latent_key,
+    other_name,
     shape_for,
 )
+from monai_diffae.checkpoints.official.settings import Settings
 from monai_diffae.checkpoints.safe_reading import read_checkpoint
+from monai_diffae.root_cause import root_cause
 from monai_diffae.semantics import AttributeDirections, LatentStatistics
 
 __all__ = ["OfficialCheckpoint", "load_official_checkpoint"]
 
-# Settings of the authors' code that change the arithmetic: the values that our networks and scheduler compute.
-_SUPPORTED = {
-    "beatgans_model_mean_type": ("eps",),
-    "latent_model_mean_type": ("eps",),
-    "beta_scheduler": ("linear",),
-    "net_resblock_updown": (True,),
-    "net_enc_pool": ("adaptivenonzero",),
-    "net_enc_tanh": (False,),
-    "net_beatgans_use_mid_attn": (True,),
-    "net_beatgans_resnet_condition_scale_bias": (1,),
-    "net_autoenc_stochastic": (False,),
-    "net_latent_activation": ("silu",),
-    "net_latent_condition_2x": (False,),
-    "net_latent_last_act": ("none",),
-    "net_latent_net_last_act": ("none",),
-    "net_latent_residual": (False,),
-    "net_latent_time_last_act": (False,),
-}
-_SUPPORTED_WITH_LATENT = {"net_latent_condition_bias": (1,), "net_latent_use_norm": (True,)}
+# Parts of the authors' network; a weight in one of them that ours has no place for would change what it computes.
+_PARTS = ("time_embed.", "input_blocks.", "middle_block.", "output_blocks.", "out.", "encoder.", "latent_net.")
+_PARTS += ("initial", "merger.", "pre_blocks.")
 
 
 @dataclass
@@ -82,7 +69,7 @@ def load_official_checkpoint(
     Args:
         path: the file. Nothing in it is run, see :func:`~monai_diffae.checkpoints.safe_reading.read_checkpoint`.
         raw: take the weights of the last step instead of their moving average (EMA).
-        num_heads: attention heads, for a file without ``hyper_parameters``; 1 if None, as in the paper.
+        num_heads: attention heads, instead of what the file says (1, as in the paper, where it says nothing).
         verbose: show a progress bar.
 
     Returns:
@@ -96,170 +83,176 @@ def load_official_checkpoint(
     edits with the raw ones; ``raw=True`` gives those).
     """
     content = read_checkpoint(path)
-    state = content.get("state_dict", content if "conds_mean" in content else None)
-    if not isinstance(state, Mapping):
-        raise ValueError(
-            f"{os.fspath(path)!r} is none of the authors' files: it has neither 'state_dict' nor 'conds_mean', but "
-            f"{sorted(map(str, content))[:10]}."
-        )
-    at = "state_dict." if "state_dict" in content else ""
-    result = OfficialCheckpoint(hyper_parameters=dict(content.get("hyper_parameters") or {}))
-    tensors = {f"{at}{name}": value for name, value in state.items() if isinstance(value, torch.Tensor)}
-    other = ("ema_model.", "ema_classifier.") if raw else ("model.", "classifier.")
-    total = sum(not name.removeprefix(at).startswith(other) for name in tensors)
-    progress = tqdm(total=total, desc=os.path.basename(path), unit="tensor", disable=not verbose, leave=False)
+    with tqdm(desc=os.path.basename(path), unit="tensor", disable=not verbose, leave=False) as progress:
+        try:
+            return _Loader(content, raw, progress).load(num_heads)
+        except ValueError as error:
+            raise ValueError(f"{os.fspath(path)!r}: {error}") from error
 
-    def take(name: str) -> torch.Tensor:
+
+class _Loader:
+    """Takes tensors out of the content of a file and keeps account of them."""
+
+    def __init__(self, content: Mapping[str, Any], raw: bool, progress: tqdm) -> None:
+        state = content.get("state_dict", content if "conds_mean" in content else None)
+        if not isinstance(state, Mapping):
+            raise ValueError(
+                "this is none of the authors' files: it has neither 'state_dict' nor 'conds_mean', but "
+                f"{sorted(map(str, content))[:10]}."
+            )
+        settings = content.get("hyper_parameters") or {}
+        if not isinstance(settings, Mapping):
+            raise ValueError(f"its hyper_parameters are a {type(settings).__name__}, expected a dictionary.")
+        self.content = content
+        self.state = {str(name): value for name, value in state.items()}
+        self.at = "state_dict." if "state_dict" in content else ""
+        self.raw = raw
+        self.progress = progress
+        self.result = OfficialCheckpoint(hyper_parameters=dict(settings))
+
+    def take(self, name: str) -> torch.Tensor:
         """A copy of a tensor of the file, which counts as used."""
-        value = tensors[at + name].detach().to(torch.float32, copy=True)
-        result.used.append(at + name)
-        progress.update()
-        return value
+        value = self.state[name]
+        sound = isinstance(value, torch.Tensor) and value.layout is torch.strided and not value.is_meta
+        if not sound or not value.is_floating_point() or not bool(value.isfinite().all()):
+            raise ValueError(f"{name} is not a tensor of finite real numbers.")
+        self.used(name)
+        return value.detach().to(torch.float32, copy=True)
 
-    def has(name: str) -> bool:
-        return at + name in tensors
+    def used(self, name: str) -> None:
+        self.result.used.append(self.at + name)
+        self.progress.update()
 
-    with progress:
-        if has("conds_mean") and has("conds_std"):
-            result.statistics = LatentStatistics(take("conds_mean").flatten(), take("conds_std").flatten())
-        if has("classifier.weight") or has("ema_classifier.weight"):
-            prefix = "classifier." if raw else "ema_classifier."
-            result.attributes = _attributes(path, prefix, has, take, result.statistics)
-        if any(name.startswith((f"{at}model.", f"{at}ema_model.")) for name in tensors):
-            prefix = "model." if raw else "ema_model."
-            weights = {
-                name.removeprefix(at + prefix): tuple(value.shape)
-                for name, value in tensors.items()
-                if name.startswith(at + prefix)
+    def load(self, num_heads: int | None) -> OfficialCheckpoint:
+        result = self.result
+        if "conds_mean" in self.state and "conds_std" in self.state:
+            mean, std = (self.take(name) for name in ("conds_mean", "conds_std"))
+            if mean.numel() != mean.shape[-1]:
+                raise ValueError(f"conds_mean has shape {tuple(mean.shape)}, expected (1, D) or (D,).")
+            result.statistics = LatentStatistics(mean.flatten(), std.flatten())
+        if any(name.startswith(("classifier.", "ema_classifier.")) for name in self.state):
+            result.attributes = self._attributes()
+        if any(name.startswith(("model.", "ema_model.")) for name in self.state):
+            self._networks(num_heads)
+        if not result.used:
+            raise ValueError(
+                "this is none of the authors' files: no autoencoder, classifier or statistics among "
+                f"{sorted(self.state)[:10]}."
+            )
+        names = [self.at + name for name in self.state]
+        names += [str(name) for name in self.content if str(name) != "state_dict"] if self.at else []
+        used = set(result.used)
+        result.left_out = [name for name in names if name not in used]
+        return result
+
+    def _attributes(self) -> AttributeDirections:
+        prefix = "classifier." if self.raw else "ema_classifier."
+        if not {f"{prefix}weight", f"{prefix}bias"} <= set(self.state) or self.result.statistics is None:
+            raise ValueError(
+                f"it holds a classifier, but lacks {prefix}weight, {prefix}bias, conds_mean or conds_std"
+                + ("." if self.raw else "; raw=True takes the weights without ema_.")
+            )
+        weight, bias = self.take(f"{prefix}weight"), self.take(f"{prefix}bias")
+        one_class = self.result.hyper_parameters.get("manipulate_cls")
+        names = [f"class_{k}" for k in range(len(weight))]
+        if len(weight) == len(CELEBA_ATTRIBUTES):
+            names = list(CELEBA_ATTRIBUTES)
+        elif len(weight) == 1 and isinstance(one_class, str):
+            names = [one_class]
+        return AttributeDirections(names, weight, bias, self.result.statistics)
+
+    def _networks(self, num_heads: int | None) -> None:
+        result, prefix = self.result, "model." if self.raw else "ema_model."
+        shapes = {
+            name.removeprefix(prefix): tuple(value.shape) if isinstance(value, torch.Tensor) else ()
+            for name, value in self.state.items()
+            if name.startswith(prefix)
+        }
+        if not shapes:
+            hint = "take raw=False" if self.raw else "it holds the raw ones only: take raw=True"
+            raise ValueError(f"there are no weights {prefix}*; {hint}.")
+        self.progress.total = len(shapes)
+        latent_shapes = {k.removeprefix("latent_net."): v for k, v in shapes.items() if k.startswith("latent_net.")}
+        settings = Settings(result.hyper_parameters, latent=bool(latent_shapes))
+        heads = settings.num_heads if num_heads is None else num_heads
+        network_def = network_def_of(shapes, heads, settings.dropout, settings.encoder_res_blocks)
+        network = build_on_meta(network_def)
+        names = network.state_dict()
+        result.autoencoder = self._fill(network, {key: official_key(key, names) for key in names}, shapes, prefix)
+        z_dim = network_def["encoder"]["z_dim"]
+        size, stored = settings.image_size, self.state.get("x_T")
+        if size is None and isinstance(stored, torch.Tensor) and stored.ndim == 4:
+            size = stored.shape[-1]
+        scheduler = {"_target_": "monai_diffae.schedulers.InvertibleDDIMScheduler"}
+        result.config = {
+            **({"image_size": size} if size else {}),
+            "in_channels": network_def["encoder"]["in_channels"],
+            "z_dim": z_dim,
+            "prediction_type": "epsilon",
+            "clip_sample": True,  # as the authors do for images
+            "network_def": network_def,
+            "scheduler": scheduler
+            | settings.schedule()
+            | {"prediction_type": "@prediction_type", "clip_sample": "@clip_sample"},
+        }
+        if latent_shapes:
+            latent_def = latent_network_def_of(latent_shapes)
+            latent_network = build_on_meta(latent_def)
+            keys = {
+                key: f"latent_net.{official_latent_key(key, latent_def['num_layers'], latent_shapes)}"
+                for key in latent_network.state_dict()
             }
-            if not weights:
-                raise ValueError(
-                    f"{os.fspath(path)!r} has no weights {prefix}*; "
-                    + ("take raw=False." if raw else "it holds the raw ones only: take raw=True.")
-                )
-            stored = tensors.get(f"{at}x_T")
-            size = stored.shape[-1] if stored is not None and stored.ndim == 4 else None
-            _networks(result, weights, lambda name: take(prefix + name), num_heads, size)
-    if not result.used:
-        raise ValueError(
-            f"{os.fspath(path)!r} is none of the authors' files: no autoencoder, classifier or statistics among "
-            f"{sorted(tensors)[:10]}."
-        )
-    used = set(result.used)
-    top_level = (str(name) for name in content if name not in ("state_dict", "hyper_parameters") or not at)
-    result.left_out = [name for name in (*(at + str(name) for name in state if at), *top_level) if name not in used]
-    return result
+            result.latent_denoiser = self._fill(latent_network, keys, shapes, prefix)
+            for name in keys.values():  # a layer that stands in the file twice
+                other = other_name(name)
+                if (
+                    other != name
+                    and other in shapes
+                    and torch.equal(self.state[prefix + other], self.state[prefix + name])
+                ):
+                    self.used(prefix + other)
+            latent_scheduler = scheduler | settings.latent_schedule()
+            result.config |= {"latent_network_def": latent_def, "latent_scheduler": latent_scheduler}
+            if latent_def["z_dim"] != z_dim:
+                raise ValueError(f"z_sem has {z_dim} numbers, but the latent network takes {latent_def['z_dim']}.")
+        if result.statistics is not None and len(result.statistics.mean) != z_dim:
+            raise ValueError(f"z_sem has {z_dim} numbers, but conds_mean {len(result.statistics.mean)}.")
+        if "hyper_parameters" in self.content:
+            result.used.append("hyper_parameters")
+        taken = set(result.used)
+        surplus = [
+            name
+            for name in shapes
+            if name.startswith(_PARTS) and not {self.at + prefix + n for n in (name, other_name(name))} & taken
+        ]
+        if surplus:
+            raise ValueError(
+                f"the network has parts that cannot be represented here: {', '.join(surplus[:5])} "
+                f"({len(surplus)} weights)."
+            )
 
-
-def _attributes(
-    path: str | os.PathLike,
-    prefix: str,
-    has: Callable[[str], bool],
-    take: Callable[[str], torch.Tensor],
-    statistics: LatentStatistics | None,
-) -> AttributeDirections:
-    if not (has(f"{prefix}weight") and has(f"{prefix}bias")) or statistics is None:
-        raise ValueError(
-            f"{os.fspath(path)!r} holds a classifier, but lacks {prefix}weight, {prefix}bias, conds_mean or conds_std."
-        )
-    weight, bias = take(f"{prefix}weight"), take(f"{prefix}bias")
-    known = len(weight) == len(CELEBA_ATTRIBUTES)
-    names = CELEBA_ATTRIBUTES if known else [f"class_{k}" for k in range(len(weight))]
-    return AttributeDirections(names, weight, bias, statistics)
-
-
-def _networks(
-    result: OfficialCheckpoint,
-    shapes: Mapping[str, tuple[int, ...]],
-    take: Callable[[str], torch.Tensor],
-    num_heads: int | None,
-    stored_size: int | None,
-) -> None:
-    settings = result.hyper_parameters
-    latent_shapes = {k.removeprefix("latent_net."): v for k, v in shapes.items() if k.startswith("latent_net.")}
-    _check_settings(settings, _SUPPORTED | (_SUPPORTED_WITH_LATENT if latent_shapes else {}))
-    heads = num_heads or int(settings.get("net_beatgans_attn_head") or 1)
-    dropout = float(settings.get("dropout", 0.1))
-    network_def = network_def_of(shapes, heads, dropout, settings.get("net_enc_num_res_blocks"))
-    network = build_on_meta(network_def)
-    names = network.state_dict()
-    result.autoencoder = _fill(network, {key: official_key(key, names) for key in names}, shapes, take)
-    image_size = settings.get("img_size") or stored_size
-    if image_size is not None:
-        result.config["image_size"] = int(image_size)
-    scheduler = {
-        "_target_": "monai_diffae.schedulers.InvertibleDDIMScheduler",
-        "num_train_timesteps": int(settings.get("T", 1000)),
-    }
-    result.config |= {
-        "in_channels": network_def["encoder"]["in_channels"],
-        "z_dim": network_def["encoder"]["z_dim"],
-        "prediction_type": "epsilon",
-        "clip_sample": True,  # as the authors do for images
-        "network_def": network_def,
-        "scheduler": {**scheduler, "prediction_type": "@prediction_type", "clip_sample": "@clip_sample"},
-    }
-    if latent_shapes:
-        latent_def = latent_network_def_of(latent_shapes)
-        latent_network = build_on_meta(latent_def)
-        keys = {
-            key: f"latent_net.{official_latent_key(key, latent_def['num_layers'])}"
-            for key in latent_network.state_dict()
+    def _fill(
+        self, network: nn.Module, keys: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]], prefix: str
+    ) -> nn.Module:
+        """Put the file's tensors into a network on the meta device. ``keys``: from our names to the authors'."""
+        wanted = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+        wrong = {
+            theirs: (shapes.get(theirs), shape_for(ours, wanted[ours]))
+            for ours, theirs in keys.items()
+            if shapes.get(theirs) != shape_for(ours, wanted[ours])
         }
-        result.latent_denoiser = _fill(latent_network, keys, shapes, take)
-        for name in shapes:  # each of these stands in the file a second time, under this name
-            if name.startswith("latent_net.") and ".cond_layers.1." in name:
-                twin = {theirs: ours for ours, theirs in keys.items()}[name.replace("cond_layers.1", "linear_emb")]
-                if not torch.equal(take(name), latent_network.get_parameter(twin)):
-                    raise ValueError(f"{name} differs from its other name, ...linear_emb; the file is inconsistent.")
-        result.config |= {
-            "latent_network_def": latent_def,
-            "latent_scheduler": scheduler | _latent_schedule(str(settings.get("latent_beta_scheduler", "const0.008"))),
-        }
+        if wrong:
+            listed = "; ".join(f"{k} has {v[0] or 'no entry'}, expected {v[1]}" for k, v in list(wrong.items())[:5])
+            raise ValueError(f"{len(wrong)} parameters are not those of the authors' network: {listed}.")
+        state = {ours: self.take(prefix + theirs).reshape(wanted[ours]) for ours, theirs in keys.items()}
+        network.load_state_dict(state, assign=True)
+        return network.requires_grad_(True).eval()
 
 
 def build_on_meta(network_def: Mapping[str, Any]) -> nn.Module:
-    """The network of a ``network_def``, without memory for its weights."""
-    with torch.device("meta"):
-        return ConfigParser({"network_def": dict(network_def)}).get_parsed_content("network_def")
-
-
-def _fill(
-    network: nn.Module,
-    keys: Mapping[str, str],
-    shapes: Mapping[str, tuple[int, ...]],
-    take: Callable[[str], torch.Tensor],
-) -> nn.Module:
-    """Put the tensors ``take`` gives for the authors' names into a network on the meta device."""
-    wanted = {key: tuple(value.shape) for key, value in network.state_dict().items()}
-    wrong = {
-        theirs: (shapes.get(theirs), shape_for(ours, wanted[ours]))
-        for ours, theirs in keys.items()
-        if shapes.get(theirs) != shape_for(ours, wanted[ours])
-    }
-    if wrong:
-        listed = "; ".join(f"{k} has {v[0] or 'no entry'}, expected {v[1]}" for k, v in list(wrong.items())[:5])
-        raise ValueError(
-            f"The file's parameters are not those of the authors' network ({len(wrong)} differ): {listed}."
-        )
-    state = {ours: take(theirs).reshape(wanted[ours]) for ours, theirs in keys.items()}
-    network.load_state_dict(state, assign=True)
-    return network.requires_grad_(True).eval()
-
-
-def _check_settings(settings: Mapping[str, Any], supported: Mapping[str, tuple]) -> None:
-    for name, values in supported.items():
-        if name in settings and settings[name] not in (None, *values):
-            raise ValueError(
-                f"The file's {name} is {settings[name]!r}; only {' or '.join(map(repr, values))} can be computed here."
-            )
-
-
-def _latent_schedule(name: str) -> dict[str, Any]:
-    if name.startswith("const"):
-        return {"schedule": "constant_beta", "beta": float(name.removeprefix("const"))}
-    if name == "linear":
-        return {"schedule": "linear_beta"}
-    raise ValueError(
-        f"The file's latent_beta_scheduler is {name!r}; only 'const...' and 'linear' can be computed here."
-    )
+    """The network of a ``network_def``, without memory for its weights. Raises ValueError if it cannot be built."""
+    try:
+        with torch.device("meta"):
+            return ConfigParser({"network_def": dict(network_def)}).get_parsed_content("network_def")
+    except RuntimeError as error:  # MONAI's, around the constructor's
+        raise ValueError(f"no network can be built with its sizes: {root_cause(error)}") from error
