@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from .autoencoding import DiffusionAutoencoderInferer as DiffusionAutoencoderInferer
 from .autoencoding import ReconstructionInferer as ReconstructionInferer
-from .editing import InterpolationInferer as InterpolationInferer
-from .editing import ManipulationInferer as ManipulationInferer
-from .editing import VariationInferer as VariationInferer
+from .interpolation import InterpolationInferer as InterpolationInferer
+from .manipulation import ManipulationInferer as ManipulationInferer
+from .variation import VariationInferer as VariationInferer

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from monai.inferers import Inferer
+
+from monai_diffae.inferers.autoencoding import DiffusionAutoencoderInferer, StochasticCode, like_input, plain
+
+__all__ = ["VariationInferer"]
+
+
+class VariationInferer(Inferer):
+    """One z_sem, many x_T: what an image's semantic code leaves open.
+
+    Args:
+        inferer: the loops; only decoding is used.
+        num_variations: 1 or more. The k-th uses the k-th x_T of the seed, the same one for every image.
+        seed: see :class:`~monai_diffae.inferers.autoencoding.StochasticCode`.
+
+    Raises:
+        ValueError: for fewer than one variation.
+    """
+
+    def __init__(self, inferer: DiffusionAutoencoderInferer, num_variations: int = 6, seed: int = 0) -> None:
+        if num_variations < 1:
+            raise ValueError(f"num_variations must be 1 or more, got {num_variations}.")
+        self.inferer = inferer
+        self.num_variations = num_variations
+        self.stochastic_code = StochasticCode("random", seed)
+
+    @torch.no_grad()
+    def predict(self, inputs: torch.Tensor, network: Callable) -> dict[str, torch.Tensor]:
+        """
+        Args:
+            inputs: images in [-1, 1], shape ``(B, C, *spatial)``.
+            network: a :class:`~monai_diffae.networks.DiffusionAutoencoder`.
+
+        Returns:
+            ``z_sem`` ``(B, D)``; ``variations``, shape ``(B, num_variations, C, *spatial)``; ``variation_std``, their
+            standard deviation, shape of ``inputs`` (zero for a single one).
+        """
+        images = plain(inputs)
+        z_sem = network.encode(images)
+        variations = torch.stack(
+            [
+                self.inferer.decode(z_sem, self.stochastic_code.draw(images, k), network)
+                for k in range(self.num_variations)
+            ],
+            dim=1,
+        )
+        spread = variations.std(dim=1, correction=0)
+        return {
+            "z_sem": z_sem,
+            "variations": like_input(variations, inputs),
+            "variation_std": like_input(spread, inputs),
+        }
+
+    def __call__(self, inputs: torch.Tensor, network: Callable) -> torch.Tensor:  # type: ignore[override]
+        """The variations of :meth:`predict`."""
+        return self.predict(inputs, network)["variations"]
