@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickletools
 import re
@@ -16,9 +17,9 @@ from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 __all__ = ["read_checkpoint"]
 
-# PyTorch Lightning writes classes of its own into checkpoints (as keys of "callbacks", say); weights never need them.
 # What torch.save writes for tensors.
 _OF_TENSORS = re.compile(r"torch\.(\w+Storage|_utils\._rebuild_(tensor_v2|parameter))|collections\.OrderedDict")
+# PyTorch Lightning writes classes of its own into checkpoints (as keys of "callbacks", say); weights never need them.
 _INERT_CLASS = re.compile(r"(pytorch_lightning|lightning|lightning_fabric)(\.[a-z_]\w*)*\.[A-Z]\w*")
 
 
@@ -89,17 +90,22 @@ def _pickle_of(path: Path) -> bytes:
 
 
 def _globals_of(pickled: bytes) -> list[str]:
-    """Classes and functions beyond tensors that a pickle of any protocol names, up to where it ends or breaks."""
+    """Classes and functions beyond tensors that pickles of any protocol name, up to where they end or break.
+
+    PyTorch's format before 1.6 is a row of five: a magic number, a version, the machine, the object, the storages.
+    """
     names: list[str] = []
     strings: list[str] = []
+    stream = io.BytesIO(pickled)
     try:
-        for opcode, argument, _ in pickletools.genops(pickled):
-            if opcode.name in ("GLOBAL", "INST"):
-                names.append(str(argument).replace(" ", "."))
-            elif opcode.name == "STACK_GLOBAL":
-                names.append(".".join(strings[-2:]))
-            elif isinstance(argument, str):
-                strings.append(argument)
+        for _ in range(5):
+            for opcode, argument, _position in pickletools.genops(stream):
+                if opcode.name in ("GLOBAL", "INST"):
+                    names.append(str(argument).replace(" ", "."))
+                elif opcode.name == "STACK_GLOBAL":
+                    names.append(".".join(strings[-2:]))
+                elif isinstance(argument, str):
+                    strings.append(argument)
     except ValueError:  # no pickle, from here on
         pass
     return [name for name in names if not _OF_TENSORS.fullmatch(name)]

@@ -38,6 +38,9 @@ def test_code_in_a_file_is_refused_and_does_not_run(payload, place, protocol, tm
         pickle.dump(content, f, protocol=protocol)
     with pytest.raises(ValueError, match=r"refused.*refers to .*(posix.system|builtins.eval|__builtin__.eval)"):
         load_official_checkpoint("plain.pkl")
+    torch.save(content, "old.ckpt", pickle_protocol=protocol, _use_new_zipfile_serialization=False)
+    with pytest.raises(ValueError, match=r"refused.*refers to .*(posix.system|builtins.eval|__builtin__.eval)"):
+        load_official_checkpoint("old.ckpt")
     assert not Path("hacked").exists()
 
 
@@ -96,6 +99,12 @@ def test_code_under_a_name_of_lightning_is_not_imported(tmp_path, monkeypatch):
     result = load_official_checkpoint(GOLDEN / "last.ckpt")
     assert result.autoencoder is not None
     assert not Path("hacked").exists()
+
+
+def test_harmless_file_in_the_format_before_pytorch_1_6_is_told_from_one_that_carries_code(tmp_path):
+    torch.save(golden_content(), tmp_path / "old.ckpt", _use_new_zipfile_serialization=False)
+    with pytest.raises(ValueError, match=r"truncated, or not a file of torch.save \(PyTorch 1.6 or newer\)"):
+        load_official_checkpoint(tmp_path / "old.ckpt")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.999])
