@@ -32,9 +32,7 @@ def chain_stretches(item: Mapping, output: Mapping, series: Iterable[str]) -> li
     for key in series:
         steps[key], rest = divmod(len(output[key]) - 1, count)
         if rest:
-            raise ValueError(
-                f"{key!r} has {len(output[key])} images, which do not divide into {count} equal stretches."
-            )
+            raise ValueError(f"{key!r} has {len(output[key])} images, not divisible into {count} equal stretches.")
     stretches = [
         (
             {**item, "image": images[i], "image_to": images[i + 1]},
