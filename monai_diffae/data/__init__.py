@@ -6,7 +6,8 @@ from .folders import find_volumes as find_volumes
 from .folders import split_volumes as split_volumes
 from .labels import MaskToLabeld as MaskToLabeld
 from .labels import add_labels as add_labels
-from .pairs import SlicePairs as SlicePairs
+from .pairs import ImageChains as ImageChains
+from .pairs import find_chains as find_chains
 from .seeded import EndlessSampler as EndlessSampler
 from .seeded import RandDiffusionNoised as RandDiffusionNoised
 from .seeded import SeededDataset as SeededDataset

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
@@ -21,11 +22,11 @@ def add_labels(
     Args:
         data: as of :func:`~monai_diffae.data.find_volumes`.
         labels_file: CSV with a column ``file``, paths absolute or relative to the CSV's folder, and a column of numbers
-            for each attribute.
+            for each attribute; an empty cell is a label that is not known.
         attributes: columns to take.
 
     Returns:
-        The items of ``data`` with a float for each attribute.
+        The items of ``data`` with a float for each attribute, NaN where the cell is empty.
 
     Raises:
         ValueError: for a missing column or file, or a label that is not a number.
@@ -43,10 +44,15 @@ def add_labels(
         if row is None:
             raise ValueError(f"{labels_file} has no row for {item['image']}; paths in it are relative to {folder}.")
         try:
-            labelled.append({**item, **{name: float(row[name]) for name in attributes}})
+            labelled.append({**item, **{name: _number(row[name]) for name in attributes}})
         except (TypeError, ValueError) as error:
             raise ValueError(f"{labels_file}, row of {row['file']}: a label is not a number: {error}.") from error
     return labelled
+
+
+def _number(cell: str) -> float:
+    """NaN for an empty cell, not for one that a row ending early does not have (None)."""
+    return math.nan if cell is not None and not cell.strip() else float(cell)
 
 
 class MaskToLabeld(MapTransform):

@@ -1,40 +1,163 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Pairs and chains of files, and the images of a data set joined along them. A pair is a chain of two."""
+
 from __future__ import annotations
 
+import csv
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from torch.utils.data import Dataset
 
 from monai_diffae.data.volume_slices import VolumeSlices
 
-__all__ = ["SlicePairs"]
+__all__ = ["ImageChains", "find_chains"]
 
 
-class SlicePairs(Dataset):
-    """Each slice with the slice at the same place of the next volume, as ``image`` and ``image_to``.
+def find_chains(
+    data: Sequence[Mapping[str, Any]],
+    dataset_dir: str | os.PathLike,
+    pairs: Sequence[Sequence[str]] | None = None,
+    pairs_file: str | os.PathLike | None = None,
+    chain: Sequence[str] | None = None,
+) -> list[list[str]]:
+    """What is to be joined, from one of ``pairs``, ``pairs_file`` and ``chain``; by default each file with the next.
 
     Args:
-        data: slices of two volumes or more. Where two volumes have different numbers of slices, the surplus is left
-            out.
+        data: MONAI data list, as of :func:`~monai_diffae.data.find_volumes` and
+            :func:`~monai_diffae.data.find_images`.
+        dataset_dir: names of files are relative to it, as in the tables that the bundles write, or absolute.
+        pairs: ``[["a.png", "b.png"], ...]``.
+        pairs_file: CSV with the columns ``file`` and ``file_to``, a row a pair. Its names are looked for in the folder
+            of the CSV first, then in ``dataset_dir``.
+        chain: two files or more: one line through all of them.
+
+    Returns:
+        Chains of files, named as in ``data``: two each, or one of ``len(chain)``.
 
     Raises:
-        ValueError: if there is no pair.
+        ValueError: if more than one is given, for a name that is not in ``data``, a pair that is not two files or is
+            given twice, a chain of fewer than two, a table without the columns or without rows, and by default if
+            there are fewer than two files.
+    """
+    given = {"pairs": pairs, "pairs_file": pairs_file, "chain": chain}
+    given = {name: value for name, value in given.items() if value is not None}
+    if len(given) > 1:
+        raise ValueError(f"Give one of pairs, pairs_file and chain, got {' and '.join(given)}.")
+    files = {os.path.abspath(item["image"]): item["image"] for item in data}  # links are not followed
+    roots = [dataset_dir]
+    if chain is not None:
+        names = [_names("chain", chain)]
+    elif pairs is not None:
+        names = [_names("pairs", pair, count=2) for pair in _listed("pairs", pairs)]
+    elif pairs_file is not None:
+        names = _read_pairs(pairs_file)
+        roots = [os.path.dirname(os.path.abspath(pairs_file)), dataset_dir]
+    else:
+        names = [list(pair) for pair in pairwise(files)]
+        if not names:
+            raise ValueError(
+                f"Two files or more are needed, to join each with the next; dataset_dir {os.fspath(dataset_dir)!r} "
+                f"has {len(files)}."
+            )
+    chains = [[_find(name, roots, files) for name in chain] for chain in names]
+    for i, chain in enumerate(chains):
+        if chain in chains[:i]:
+            raise ValueError(f"The pair {names[i]} is given twice.")
+    return chains
+
+
+def _listed(name: str, value: Any) -> Sequence:
+    if isinstance(value, (str, Mapping)) or not isinstance(value, Sequence) or not value:
+        example = "[['a.png','b.png']]" if name == "pairs" else "['a.png','b.png','c.png']"
+        raise ValueError(f"{name} is a list such as {example}, got {value!r}.")
+    return value
+
+
+def _names(name: str, value: Any, count: int | None = None) -> list[str]:
+    files = [os.fspath(file) if isinstance(file, os.PathLike) else file for file in _listed(name, value)]
+    expected = "two files or more" if count is None else "two files"
+    if len(files) < 2 or len(files) != (count or len(files)) or not all(isinstance(file, str) for file in files):
+        raise ValueError(f"{name.removesuffix('s').capitalize()} means {expected}, got {files}.")
+    return files
+
+
+def _read_pairs(pairs_file: str | os.PathLike) -> list[list[str]]:
+    with open(pairs_file, newline="", encoding="utf-8-sig") as f:
+        table = csv.DictReader(f)
+        missing = [name for name in ("file", "file_to") if name not in (table.fieldnames or [])]
+        if missing:
+            raise ValueError(f"{pairs_file} has no column {', '.join(missing)}; it has {table.fieldnames}.")
+        pairs = [[row["file"], row["file_to"]] for row in table]
+    if not pairs:
+        raise ValueError(f"{pairs_file} has no rows; a row is a pair of files.")
+    for i, pair in enumerate(pairs, start=1):
+        if not all(pair):
+            raise ValueError(f"{pairs_file}, pair {i} of {len(pairs)}: file or file_to is empty, got {pair}.")
+    return pairs
+
+
+def _find(name: str, roots: Sequence[str | os.PathLike], files: Mapping[str, str]) -> str:
+    for root in roots:
+        path = os.path.abspath(os.path.join(root, name))
+        if path in files:
+            return files[path]
+    some = [os.path.relpath(path, roots[-1]) for path in files][:4]
+    raise ValueError(
+        f"{name!r} is not a file of the data set. Names are relative to {' or '.join(os.fspath(r) for r in roots)}; "
+        f"there are {len(files)} files: {', '.join(some)}{', ...' if len(files) > len(some) else ''}."
+    )
+
+
+class ImageChains(Dataset):
+    """Each image with the one that follows it, or with all that follow it in a chain.
+
+    Args:
+        data: pictures, dictionaries with ``image``, one a file; or :class:`~monai_diffae.data.VolumeSlices`, of which
+            slices at the same place of each volume are joined. Where volumes that are joined have different numbers of
+            slices, the surplus is left out, with a warning.
+        sources: the data list that ``data`` was made from.
+        chains: as :func:`find_chains` gives them; all of one length, so that they make batches.
+
+    An item is that of the first file, with ``image_to``: the image of the second file, or for three files or more a
+    list of images. ``volume`` of a slice becomes the index of the chain, as one volume can begin several.
+
+    Raises:
+        ValueError: for chains of different lengths or of less than two files, and if ``data`` and ``sources`` do not
+            belong together.
     """
 
-    def __init__(self, data: VolumeSlices) -> None:
+    def __init__(self, data: Dataset, sources: Sequence[Mapping[str, Any]], chains: Sequence[Sequence[str]]) -> None:
+        lengths = sorted({len(chain) for chain in chains})
+        if len(lengths) != 1 or lengths[0] < 2:
+            raise ValueError(f"Expected chains of one length, two files or more, got chains of {lengths or 'none'}.")
+        starts = data.volume_starts if isinstance(data, VolumeSlices) else list(range(len(data) + 1))
+        if len(starts) - 1 != len(sources):
+            raise ValueError(f"data has images of {len(starts) - 1} files, but sources names {len(sources)} files.")
+        places = {source["image"]: range(*ends) for source, ends in zip(sources, pairwise(starts))}
         self.data = data
-        starts = data.volume_starts
-        self._pairs = [
-            (first + i, second + i)
-            for first, second, end in zip(starts[:-2], starts[1:-1], starts[2:])
-            for i in range(min(second - first, end - second))
-        ]
-        if not self._pairs:
-            raise ValueError("Interpolation needs two volumes or more in dataset_dir.")
+        self._index: list[tuple[int, tuple[int, ...]]] = []  # (chain, the places of its images in data)
+        for number, chain in enumerate(chains):
+            counts = [len(places[file]) for file in chain]
+            if len(set(counts)) > 1:
+                warnings.warn(
+                    f"{', '.join(chain)} have {', '.join(map(str, counts))} slices; the first {min(counts)} of each "
+                    "are joined.",
+                    stacklevel=2,
+                )
+            self._index += [(number, joined) for joined in zip(*(places[file] for file in chain))]
 
     def __len__(self) -> int:
-        return len(self._pairs)
+        return len(self._index)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        first, second = self._pairs[index]
-        return self.data[first] | {"image_to": self.data[second]["image"]}
+        number, (first, *others) = self._index[index]
+        item = dict(self.data[first])
+        images = [self.data[other]["image"] for other in others]
+        item["image_to"] = images[0] if len(images) == 1 else images
+        if "volume" in item:
+            item["volume"] = number
+        return item

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import csv
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
@@ -19,17 +21,27 @@ class AttributeFitter:
 
     Args:
         filename: file to write.
-        attributes: names; each is a key of the batch with a label of 0 or 1.
-        fit: ``fit(z_sem, labels, groups)``, returning an object with ``save(path)`` and ``auroc``:
-            :meth:`monai_diffae.semantics.AttributeDirections.fit`. Groups are the volumes.
+        attributes: names; each is a key of the batch with a number, NaN where the label is not known.
+        fit: ``fit(z_sem, labels, groups)``, returning an object with ``save(path)`` and, by name, ``summaries`` with
+            ``row()``: :meth:`monai_diffae.semantics.AttributeDirections.fit`. Groups are the volumes (the batch's key
+            ``volume``); where there is none, every item is a group.
+        table: CSV file that says for each attribute its kind, number of labels, cross-validated scores and range of
+            scores; ``None`` for none.
     """
 
-    def __init__(self, filename: str | os.PathLike, attributes: Sequence[str], fit: Callable) -> None:
+    def __init__(
+        self,
+        filename: str | os.PathLike,
+        attributes: Sequence[str],
+        fit: Callable,
+        table: str | os.PathLike | None = None,
+    ) -> None:
         if not attributes:
             raise ValueError("attributes is empty; name at least one label to fit.")
         self.filename = Path(filename)
         self.attributes = list(attributes)
         self.fit = fit
+        self.table = table
 
     def attach(self, engine: Engine) -> None:
         """
@@ -47,8 +59,8 @@ class AttributeFitter:
 
     def _collect(self, engine: Engine) -> None:
         for item, output in zip(engine.state.batch, engine.state.output):
+            self._groups.append(int(item["volume"]) if "volume" in item else len(self._groups))
             self._z_sem.append(output["z_sem"].flatten().cpu())
-            self._groups.append(int(item["volume"]))
             for name, values in self._labels.items():
                 if name not in item:
                     raise ValueError(
@@ -60,7 +72,32 @@ class AttributeFitter:
         labels = {name: torch.tensor(values) for name, values in self._labels.items()}
         directions = self.fit(torch.stack(self._z_sem), labels, torch.tensor(self._groups))
         directions.save(self.filename)
-        for name, values in labels.items():
-            auroc = directions.auroc.get(name)
-            found = "not cross-validated, too few volumes" if auroc is None else f"cross-validated AUROC {auroc:.3f}"
-            logger.info(f"{name}: {int(values.sum())} of {len(values)} slices positive, {found}; {self.filename}")
+        rows = {name: summary.row() for name, summary in directions.summaries.items()}
+        if self.table is not None:
+            _write_table(Path(self.table), rows)
+        for name, row in rows.items():
+            logger.info(f"{name}: {_in_words(row)}; {self.filename}")
+
+
+def _in_words(row: Mapping[str, Any]) -> str:
+    count = f"{row['labels']} labels" if row["positive"] is None else f"{row['positive']} of {row['labels']} positive"
+    measured = [
+        f"{title} {row[key]:.3g}"
+        for key, title in (("auroc", "AUROC"), ("r2", "R^2"), ("mae", "mean absolute error"))
+        if row[key] is not None
+    ]
+    found = "cross-validated " + ", ".join(measured) if measured else "not cross-validated, too few files"
+    return f"{row['kind']}, {count}, {found}"
+
+
+def _write_table(path: Path, rows: Mapping[str, Mapping[str, Any]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    with open(partial, "w", newline="") as f:
+        table = csv.writer(f)
+        for i, (name, row) in enumerate(rows.items()):
+            if i == 0:
+                table.writerow(["attribute", *row])
+            cells = [f"{cell:.4g}" if isinstance(cell, float) else cell for cell in row.values()]  # None: empty
+            table.writerow([name, *cells])
+    os.replace(partial, path)

@@ -11,7 +11,8 @@ from ignite.engine import Engine, Events
 from matplotlib.figure import Figure
 from monai.utils import convert_to_tensor
 
-from monai_diffae.handlers.sources import source_file, source_stem
+from monai_diffae.handlers.chain_stretches import chain_stretches
+from monai_diffae.handlers.sources import following_images, source_file, source_stem
 
 __all__ = ["FigureSaver"]
 
@@ -19,12 +20,14 @@ __all__ = ["FigureSaver"]
 class FigureSaver:
     """Draws results of an evaluator: a row an item, a column an image.
 
+    An item of a chain (:class:`~monai_diffae.data.ImageChains`) has a row from each image to the next.
+
     Args:
         filename: PNG file; written when the run has ended.
         columns: dictionaries with ``key`` (of the evaluator's batch or output; ``(C, X, Y)``, or ``(N, C, X, Y)`` for N
             columns), ``title`` (one, or a list of N), and optionally ``minus``, the key of an image to subtract, or
             ``signed: true``: both are drawn in blue (negative) and red (positive).
-        max_rows: rows at most. Of more items, evenly spaced ones are shown; or
+        max_rows: items at most. Of more, evenly spaced ones are shown; or
         rank_by: key of a number in the output: half of the rows show the items where it is highest, half those where
             it is lowest.
         value_range: black and white.
@@ -69,22 +72,26 @@ class FigureSaver:
         engine.add_event_handler(Events.COMPLETED, self._draw)
 
     def _start(self, engine: Engine) -> None:
-        self._rows: list[dict] = []
+        self._rows: list[list[dict]] = []  # of each item
         self._count, self._stride = 0, 1
 
     def _collect(self, engine: Engine) -> None:
         for item, output in zip(engine.state.batch, engine.state.output):
             if self.rank_by is not None:
-                self._rows.append(self._row(item, output))
+                self._rows.append(self._item_rows(item, output))
                 if len(self._rows) > 2 * self.max_rows:
                     self._rows = self._extremes()
             else:
                 if self._count % self._stride == 0:
-                    self._rows.append(self._row(item, output))
+                    self._rows.append(self._item_rows(item, output))
                 if len(self._rows) > 2 * self.max_rows:
                     self._rows = self._rows[::2]
                     self._stride *= 2
             self._count += 1
+
+    def _item_rows(self, item: Mapping, output: Mapping) -> list[dict]:
+        series = {column["key"] for column in self.columns if getattr(output.get(column["key"]), "ndim", 0) == 4}
+        return [self._row(*stretch) for stretch in chain_stretches(item, output, series)]
 
     def _row(self, item: Mapping, output: Mapping) -> dict:
         images = {}
@@ -92,13 +99,15 @@ class FigureSaver:
             for key in (column["key"], column.get("minus", column["key"])):
                 images[key] = convert_to_tensor(output.get(key, item.get(key)), track_meta=False).float().cpu()
         label = source_stem(source_file(item, self.data_root_dir)).split("/")[-1]
+        for image in following_images(item):
+            label += f"\nto {source_stem(source_file({'image': image}, self.data_root_dir)).split('/')[-1]}"
         if "slice" in item:
             label += f"\nslice {int(item['slice'])}"
         rank = None if self.rank_by is None else float(output[self.rank_by])
         return {"label": label, "images": images, "rank": rank}
 
-    def _extremes(self) -> list[dict]:
-        rows = sorted(self._rows, key=lambda row: -row["rank"])
+    def _extremes(self) -> list[list[dict]]:
+        rows = sorted(self._rows, key=lambda item_rows: -item_rows[0]["rank"])
         low = self.max_rows // 2
         return rows if len(rows) <= self.max_rows else rows[: self.max_rows - low] + rows[len(rows) - low :]
 
@@ -119,10 +128,11 @@ class FigureSaver:
         if not self._rows:
             return
         if self.rank_by is not None:
-            rows = self._extremes()
+            shown = self._extremes()
         else:
             places = np.linspace(0, len(self._rows) - 1, min(self.max_rows, len(self._rows))).round().astype(int)
-            rows = [self._rows[place] for place in places]
+            shown = [self._rows[place] for place in places]
+        rows = [row for item_rows in shown for row in item_rows]
         panels = [self._panels(row) for row in rows]
         figure = Figure(figsize=(1.6 * len(panels[0]) + 0.9, 1.65 * len(rows) + 0.4), layout="compressed")
         axes = figure.subplots(len(rows), len(panels[0]), squeeze=False)

@@ -10,7 +10,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.utils import convert_to_tensor
 
-from monai_diffae.handlers.sources import source_file, source_stem
+from monai_diffae.handlers.sources import result_stem
 
 __all__ = ["SliceVolumeSaver"]
 
@@ -20,7 +20,8 @@ class SliceVolumeSaver:
 
     Written is ``<output_dir>/<stem>_<postfix>.nii.gz``: the processed slices in their order, on the grid that the
     network saw, with an affine that places every slice where it lies in the source. Folders of the source below
-    ``data_root_dir`` are kept. Values are what the network gives (about [-1, 1]).
+    ``data_root_dir`` are kept. Values are what the network gives (about [-1, 1]). Where volumes are joined
+    (:class:`~monai_diffae.data.ImageChains`), the stem is ``<first>_to_<last>``.
 
     Slices of a volume must follow each other, as :class:`~monai_diffae.data.VolumeSlices` gives them; they may be
     spread over batches. A file appears when it is complete.
@@ -58,7 +59,7 @@ class SliceVolumeSaver:
             if self._volume is not None and int(item["volume"]) != self._volume:
                 self._write()
             self._volume = int(item["volume"])
-            self._stem = source_stem(source_file(item, self.data_root_dir))
+            self._stem = result_stem(item, self.data_root_dir)
             self._slices.append(
                 {"slice": int(item["slice"]), "affine": item["image"].affine.cpu()}
                 | {key: convert_to_tensor(output[key], track_meta=False).cpu() for key in self.keys}

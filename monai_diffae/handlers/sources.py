@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from monai.data import MetaTensor
 
-__all__ = ["source_file", "source_stem"]
+__all__ = ["following_images", "result_stem", "source_file", "source_stem"]
 
 
 def source_file(item: Mapping, data_root_dir: str | os.PathLike = "", key: str = "image") -> str:
@@ -35,3 +35,23 @@ def source_stem(file: str) -> str:
             name = name[: -len(extension)]
             break
     return name if path.is_absolute() else (path.parent / name).as_posix()
+
+
+def following_images(item: Mapping) -> list:
+    """The images that ``item["image"]`` is joined with (:class:`~monai_diffae.data.ImageChains`), if any."""
+    images = item.get("image_to", [])
+    return list(images) if isinstance(images, (list, tuple)) else [images]
+
+
+def result_stem(item: Mapping, data_root_dir: str | os.PathLike = "") -> str:
+    """Stem of the files of an item's results: its source's, and ``<stem>_to_<last stem>`` where images are joined.
+
+    The last stem is seen from the folder of the first: ``images/a_to_b``, and ``sub-1/T1_to_sub-2_T1``.
+    """
+    stem = source_stem(source_file(item, data_root_dir))
+    images = following_images(item)
+    if not images:
+        return stem
+    last = source_stem(source_file({"image": images[-1]}, data_root_dir))
+    parts = PurePosixPath(os.path.relpath(last, os.path.dirname(stem) or ".")).parts
+    return f"{stem}_to_{'_'.join(part for part in parts if part != '..')}"

@@ -3,17 +3,20 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import torch
 from ignite.engine import Engine, Events
 
 from monai_diffae.handlers.sources import source_file
 
-__all__ = ["LatentsTableSaver"]
+__all__ = ["EditsTableSaver", "LatentsTableSaver"]
 
 
-class LatentsTableSaver:
-    """Writes ``latents.csv``: one row an item with its file, its index in the volume (of a slice), and z_sem.
+class _ItemTableSaver:
+    """A CSV table with rows for each item of an evaluator, which start with its file, and its slice if it is one.
 
     Rows are streamed to a temporary file, which takes the table's name when the run has ended.
 
@@ -26,10 +29,14 @@ class LatentsTableSaver:
         self.filename = Path(filename)
         self.data_root_dir = data_root_dir
 
+    def rows(self, output: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """The further cells of an item's rows, by column, from the evaluator's output for it."""
+        raise NotImplementedError
+
     def attach(self, engine: Engine) -> None:
         """
         Args:
-            engine: an evaluator whose output holds ``z_sem`` (MONAI's ``decollate=True``).
+            engine: an evaluator whose output is a list of dictionaries (MONAI's ``decollate=True``).
         """
         engine.add_event_handler(Events.EPOCH_STARTED, self._open)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._append)
@@ -47,12 +54,74 @@ class LatentsTableSaver:
         with open(self._partial, "a", newline="") as f:
             table = csv.writer(f)
             for item, output in zip(engine.state.batch, engine.state.output):
-                z_sem = output["z_sem"].flatten().tolist()
-                place = {"slice": int(item["slice"])} if "slice" in item else {}
-                if f.tell() == 0:
-                    table.writerow(["file", *place, *(f"z_{i}" for i in range(len(z_sem)))])
-                file = source_file(item, self.data_root_dir)
-                table.writerow([file, *place.values(), *(f"{value:.6g}" for value in z_sem)])
+                place = {"file": source_file(item, self.data_root_dir)}
+                place |= {"slice": int(item["slice"])} if "slice" in item else {}
+                for row in self.rows(output):
+                    if f.tell() == 0:
+                        table.writerow([*place, *row])
+                    cells = [f"{cell:.6g}" if isinstance(cell, float) else cell for cell in row.values()]
+                    table.writerow([*place.values(), *cells])
 
     def _close(self, engine: Engine) -> None:
         os.replace(self._partial, self.filename)
+
+
+class LatentsTableSaver(_ItemTableSaver):
+    """Writes ``latents.csv``: one row an item with its file, its index in the volume (of a slice), and z_sem.
+
+    The evaluator's output holds ``z_sem``. Rows are streamed to a temporary file, which takes the table's name when the
+    run has ended.
+
+    Args:
+        filename: CSV file.
+        data_root_dir: files in it are named relative to it.
+    """
+
+    def rows(self, output: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        yield {f"z_{i}": value for i, value in enumerate(output["z_sem"].flatten().tolist())}
+
+
+class EditsTableSaver(_ItemTableSaver):
+    """Writes ``edits.csv``: one row an edit with the file, the slice (if it is one) and what the edit did to the score.
+
+    The columns are ``attribute``, ``amount`` or ``target``, ``score_before``, ``score_after`` and ``extrapolation``
+    (standard deviations outside the training data's scores; ``nan`` where those are not known), from what
+    :meth:`monai_diffae.inferers.ManipulationInferer.predict` gives.
+
+    Args:
+        filename: CSV file.
+        attribute: that is edited.
+        amount: of the edits; one, or a list for a series.
+        target: or their target.
+        data_root_dir: files in it are named relative to it.
+
+    Raises:
+        ValueError: unless exactly one of ``amount`` and ``target`` is given.
+    """
+
+    def __init__(
+        self,
+        filename: str | os.PathLike,
+        attribute: str,
+        amount: float | Sequence[float] | None = None,
+        target: float | str | Sequence[float | str] | None = None,
+        data_root_dir: str | os.PathLike = "",
+    ) -> None:
+        super().__init__(filename, data_root_dir)
+        if (amount is None) == (target is None):
+            raise ValueError(f"Give exactly one of amount and target; got {amount!r} and {target!r}.")
+        self.attribute = attribute
+        self.column = "amount" if target is None else "target"
+        edits = amount if target is None else target
+        self.edits = edits if isinstance(edits, (list, tuple)) else [edits]
+
+    def rows(self, output: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        after, outside = (torch.as_tensor(output[key]).flatten().tolist() for key in ("score_after", "extrapolation"))
+        for edit, score_after, extrapolation in zip(self.edits, after, outside, strict=True):
+            yield {
+                "attribute": self.attribute,
+                self.column: edit,
+                "score_before": float(output["score"]),
+                "score_after": score_after,
+                "extrapolation": extrapolation,
+            }

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from monai.inferers import Inferer
@@ -13,14 +14,14 @@ __all__ = ["InterpolationInferer"]
 
 
 class InterpolationInferer(Inferer):
-    """From one image to another: z_sem along a straight line, x_T along a great circle.
+    """From one image to another, or along a chain of several: z_sem along straight lines, x_T along great circles.
 
     References:
         Diffusion Autoencoders, Preechakul et al., CVPR 2022, https://arxiv.org/abs/2111.15640, Sec. 5.1.
 
     Args:
         inferer: the loops, with their numbers of steps.
-        num_points: images of the line, both ends included, 2 or more.
+        num_points: images from one image to the next, both ends included, 2 or more.
         x_T: ``encode``, or ``random`` or ``zeros`` for one x_T that the whole line shares.
         seed: of the random x_T, see :class:`~monai_diffae.inferers.autoencoding.StochasticCode`.
 
@@ -38,34 +39,44 @@ class InterpolationInferer(Inferer):
         self.stochastic_code = StochasticCode(x_T, seed)
 
     @torch.no_grad()
-    def predict(self, inputs: torch.Tensor, network: Callable, inputs_to: torch.Tensor) -> dict[str, torch.Tensor]:
+    def predict(
+        self, inputs: torch.Tensor, network: Callable, inputs_to: torch.Tensor | Sequence[torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
         """
         Args:
             inputs: first images in [-1, 1], shape ``(B, C, *spatial)``.
             network: a :class:`~monai_diffae.networks.DiffusionAutoencoder`.
-            inputs_to: last images, same shape (MONAI's ``PrepareBatchExtraInput`` hands them over by keyword).
+            inputs_to: last images, same shape (MONAI's ``PrepareBatchExtraInput`` hands them over by keyword); for a
+                chain a list, the images to pass in their order. They may be on another device.
 
         Returns:
-            ``z_sem`` ``(B, D)`` of the first images; ``interpolation``, shape ``(B, num_points, C, *spatial)``.
+            ``z_sem`` ``(B, D)`` of the first images; ``interpolation``, shape ``(B, N, C, *spatial)``. N is
+            ``num_points``, and ``num_points - 1`` more for each further image of a chain, whose images are not
+            doubled: those of ``inputs`` and ``inputs_to`` stand at multiples of ``num_points - 1``.
 
         Raises:
-            ValueError: if the shapes differ.
+            ValueError: if the shapes differ, or for an empty list.
         """
-        if inputs.shape != inputs_to.shape:
-            raise ValueError(f"The images must have one shape, got {list(inputs.shape)} and {list(inputs_to.shape)}.")
-        ends = [plain(inputs), plain(inputs_to)]
-        z_from, z_to = (network.encode(images) for images in ends)
-        x_T_from, x_T_to = (
-            self.stochastic_code(images, network, z_sem, self.inferer) for images, z_sem in zip(ends, (z_from, z_to))
-        )
-        points = [
-            self.inferer.decode(lerp(z_from, z_to, weight), slerp(x_T_from, x_T_to, weight), network)
-            for weight in torch.linspace(0, 1, self.num_points).tolist()
-        ]
-        return {"z_sem": z_from, "interpolation": like_input(torch.stack(points, dim=1), inputs)}
+        others = [inputs_to] if isinstance(inputs_to, torch.Tensor) else list(inputs_to)
+        if not others:
+            raise ValueError("inputs_to is an empty list; a chain has two images or more.")
+        for other in others:
+            if inputs.shape != other.shape:
+                raise ValueError(f"The images must have one shape, got {list(inputs.shape)} and {list(other.shape)}.")
+        codes = []
+        for images in (plain(inputs), *(plain(other).to(inputs.device) for other in others)):
+            z_sem = network.encode(images)
+            codes.append((z_sem, self.stochastic_code(images, network, z_sem, self.inferer)))
+        weights = torch.linspace(0, 1, self.num_points).tolist()
+        points = []
+        for (z_from, x_T_from), (z_to, x_T_to) in pairwise(codes):
+            for weight in weights[min(len(points), 1) :]:  # the end of one stretch is the start of the next
+                z_sem, x_T = lerp(z_from, z_to, weight), slerp(x_T_from, x_T_to, weight)
+                points.append(self.inferer.decode(z_sem, x_T, network))
+        return {"z_sem": codes[0][0], "interpolation": like_input(torch.stack(points, dim=1), inputs)}
 
     def __call__(  # type: ignore[override]
-        self, inputs: torch.Tensor, network: Callable, inputs_to: torch.Tensor
+        self, inputs: torch.Tensor, network: Callable, inputs_to: torch.Tensor | Sequence[torch.Tensor]
     ) -> torch.Tensor:
         """The interpolation of :meth:`predict`."""
         return self.predict(inputs, network, inputs_to)["interpolation"]

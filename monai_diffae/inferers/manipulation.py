@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from monai.inferers import Inferer
@@ -10,6 +11,13 @@ from monai_diffae.inferers.autoencoding import DiffusionAutoencoderInferer, Stoc
 from monai_diffae.semantics import AttributeDirections
 
 __all__ = ["ManipulationInferer"]
+
+_SERIES = (list, tuple)
+
+
+def _listed(value: Any) -> Sequence:
+    """A series as it is, one value as a series of one."""
+    return value if isinstance(value, _SERIES) else [value]
 
 
 class ManipulationInferer(Inferer):
@@ -23,11 +31,15 @@ class ManipulationInferer(Inferer):
         attributes: the directions.
         attribute: name of the one to move along.
         amount: how far (:meth:`~monai_diffae.semantics.AttributeDirections.move`); one number, or several for a series.
+        target: or where to (:meth:`~monai_diffae.semantics.AttributeDirections.move_to`): a score, ``boundary`` or
+            ``across``; one, or several for a series.
+        keep: names of attributes whose scores must not change.
         x_T: ``encode``, ``random`` or ``zeros``.
         seed: of the random x_T, see :class:`~monai_diffae.inferers.autoencoding.StochasticCode`.
 
     Raises:
-        ValueError: for an unknown attribute or ``x_T``.
+        ValueError: for an unknown attribute or ``x_T``, unless exactly one of ``amount`` and ``target`` is given, for a
+            target that the attribute does not have, or if nothing is left of the direction without those of ``keep``.
     """
 
     def __init__(
@@ -35,16 +47,37 @@ class ManipulationInferer(Inferer):
         inferer: DiffusionAutoencoderInferer,
         attributes: AttributeDirections,
         attribute: str,
-        amount: float | Sequence[float],
+        amount: float | Sequence[float] | None = None,
+        target: float | str | Sequence[float | str] | None = None,
+        keep: str | Sequence[str] = (),
         x_T: str = "encode",
         seed: int = 0,
     ) -> None:
-        attributes.index(attribute)
+        if (amount is None) == (target is None):
+            raise ValueError(f"Give exactly one of amount and target; got {amount!r} and {target!r}.")
+        attributes.direction(attribute, keep)
+        if target is not None:
+            for one in _listed(target):
+                attributes.summary(attribute).target_scores(torch.zeros(1), one)
         self.inferer = inferer
         self.attributes = attributes
         self.attribute = attribute
         self.amount = amount
+        self.target = target
+        self.keep = keep
         self.stochastic_code = StochasticCode(x_T, seed)
+
+    @property
+    def titles(self) -> list[str]:
+        """A few words for each edit of the series (or the only one), for a figure."""
+        if self.target is None:
+            return [f"{self.attribute} {amount:+.2f}" for amount in _listed(self.amount)]
+        return [f"{self.attribute} to {t if isinstance(t, str) else format(t, 'g')}" for t in _listed(self.target)]
+
+    def _moved(self, z_sem: torch.Tensor, attributes: AttributeDirections) -> list[torch.Tensor]:
+        if self.target is None:
+            return [attributes.move(z_sem, self.attribute, amount, self.keep) for amount in _listed(self.amount)]
+        return [attributes.move_to(z_sem, self.attribute, target, self.keep) for target in _listed(self.target)]
 
     @torch.no_grad()
     def predict(self, inputs: torch.Tensor, network: Callable) -> dict[str, torch.Tensor]:
@@ -54,25 +87,31 @@ class ManipulationInferer(Inferer):
             network: a :class:`~monai_diffae.networks.DiffusionAutoencoder`.
 
         Returns:
-            ``z_sem`` ``(B, D)``; ``score`` ``(B,)``, the attribute's logit before the edit; ``reconstruction``, shape
-            of ``inputs``; ``edit`` and ``difference`` (edit minus reconstruction), shape of ``inputs``, or
-            ``(B, N, C, *spatial)`` for N amounts.
+            ``z_sem`` ``(B, D)``; ``score`` ``(B,)``, the attribute's score (logit or value) before the edit;
+            ``reconstruction``, shape of ``inputs``. Of the edit, with N inserted after B for a series of N:
+            ``score_after`` ``(B,)``; ``extrapolation`` ``(B,)``, how many standard deviations that lies outside the
+            scores of the training data, NaN where those are not known; ``edit`` and ``difference`` (edit minus
+            reconstruction), shape of ``inputs``.
         """
         images = plain(inputs)
         z_sem = network.encode(images)
         x_T = self.stochastic_code(images, network, z_sem, self.inferer)
         reconstruction = self.inferer.decode(z_sem, x_T, network)
         attributes = self.attributes.to(images.device)
-        several = isinstance(self.amount, Sequence)
-        edits = [
-            self.inferer.decode(attributes.move(z_sem, self.attribute, amount), x_T, network)
-            for amount in (self.amount if several else [self.amount])
-        ]
-        edit = torch.stack(edits, dim=1) if several else edits[0]
-        difference = edit - (reconstruction[:, None] if several else reconstruction)
+        k = attributes.index(self.attribute)
+        moved = self._moved(z_sem, attributes)
+        edit = torch.stack([self.inferer.decode(z, x_T, network) for z in moved], dim=1)
+        score_after = torch.stack([attributes.scores(z)[:, k] for z in moved], dim=1)
+        difference = edit - reconstruction[:, None]
+        if not isinstance(self.amount if self.target is None else self.target, _SERIES):
+            edit, difference, score_after = edit[:, 0], difference[:, 0], score_after[:, 0]
         images_out = {"reconstruction": reconstruction, "edit": edit, "difference": difference}
-        score = attributes.scores(z_sem)[:, attributes.index(self.attribute)]
-        return {"z_sem": z_sem, "score": score} | {key: like_input(x, inputs) for key, x in images_out.items()}
+        return {
+            "z_sem": z_sem,
+            "score": attributes.scores(z_sem)[:, k],
+            "score_after": score_after,
+            "extrapolation": attributes.extrapolation(self.attribute, score_after),
+        } | {key: like_input(x, inputs) for key, x in images_out.items()}
 
     def __call__(self, inputs: torch.Tensor, network: Callable) -> torch.Tensor:  # type: ignore[override]
         """The edit of :meth:`predict`."""

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+from .attribute_summary import AttributeSummary as AttributeSummary
 from .attributes import AttributeDirections as AttributeDirections
 from .interpolation import lerp as lerp
 from .interpolation import slerp as slerp

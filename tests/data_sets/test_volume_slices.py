@@ -7,7 +7,7 @@ import pytest
 import torch
 from monai.data import DataLoader, MetaTensor
 
-from monai_diffae.data import SlicePairs, VolumeSlices
+from monai_diffae.data import VolumeSlices
 
 AFFINE = nib.affines.from_matvec(
     nib.eulerangles.euler2mat(0.2, -0.3, 0.1) @ np.diag([-1.5, 2.0, 3.0]), [30.0, -40.0, 12.5]
@@ -114,24 +114,3 @@ def test_all_keys_are_sliced_where_they_are_there_and_other_entries_are_passed_o
     assert slices[2]["lesion"] == 1.0
     assert "mask" not in slices[6]
     assert set(data[0]) == {"image", "mask", "lesion"}
-
-
-def test_pairs_join_each_slice_with_the_next_volumes_at_the_same_place():
-    pairs = SlicePairs(VolumeSlices(volumes(3, 3, 3)))
-    assert len(pairs) == 6
-    found = [(float(pair["image"].unique()), float(pair["image_to"].unique())) for pair in pairs]
-    assert found == [(0, 1000), (1, 1001), (2, 1002), (1000, 2000), (1001, 2001), (1002, 2002)]
-    assert [(pair["volume"], pair["slice"]) for pair in pairs] == [(v, k) for v in (0, 1) for k in range(3)]
-    assert pairs[0]["image_to"].meta["filename_or_obj"] == "1.nii"
-
-
-@pytest.mark.parametrize(("depths", "expected"), [((2, 4), [(0, 1000), (1, 1001)]), ((4, 2), [(0, 1000), (1, 1001)])])
-def test_pairs_leave_out_the_surplus_of_the_longer_volume(depths, expected):
-    pairs = SlicePairs(VolumeSlices(volumes(*depths)))
-    assert len(pairs) == len(expected)
-    assert [(float(pair["image"].unique()), float(pair["image_to"].unique())) for pair in pairs] == expected
-
-
-def test_pairs_need_two_volumes():
-    with pytest.raises(ValueError, match="Interpolation needs two volumes or more"):
-        SlicePairs(VolumeSlices(volumes(5)))

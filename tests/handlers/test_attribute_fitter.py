@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import csv
+import functools
 import logging
+import math
 from pathlib import Path
 
 import pytest
@@ -54,7 +57,10 @@ def fit_by_hand(data: list[dict]) -> AttributeDirections:
 
 def assert_equal(found: AttributeDirections, expected: AttributeDirections) -> None:
     assert found.names == expected.names
-    assert found.auroc == pytest.approx(expected.auroc)
+    for name in found.names:
+        rows = [{k: v for k, v in d.summaries[name].row().items() if v is not None} for d in (found, expected)]
+        assert rows[0].pop("kind") == rows[1].pop("kind")
+        assert rows[0] == pytest.approx(rows[1], rel=1e-3)
     torch.testing.assert_close(found.state_dict(), expected.state_dict(), rtol=1e-4, atol=1e-5)
 
 
@@ -66,8 +72,9 @@ def test_the_file_holds_the_directions_fitted_to_all_slices_grouped_by_volume(tm
     assert_equal(found, fit_by_hand(items()))
     assert found.weight[0].argmax() == 0
     assert found.weight[1].argmax() == 3
-    assert f"bright: 18 of 36 slices positive, cross-validated AUROC {found.auroc['bright']:.3f}" in caplog.text
-    assert "wide: 12 of 36 slices positive" in caplog.text
+    auroc = found.summaries["bright"].cross_validated["auroc"]
+    assert f"bright: binary, 18 of 36 positive, cross-validated AUROC {auroc:.3g}" in caplog.text
+    assert "wide: binary, 12 of 36 positive" in caplog.text
     assert [path.name for path in file.parent.iterdir()] == ["attributes.pt"]
 
 
@@ -75,8 +82,43 @@ def test_of_too_few_volumes_directions_are_fitted_and_not_validated(tmp_path, de
     file = tmp_path / "attributes.pt"
     with caplog.at_level(logging.INFO, "monai_diffae"):
         evaluator(AttributeFitter(file, ["bright"], AttributeDirections.fit), device, items(num_volumes=4)).run()
-    assert AttributeDirections.load(file).auroc == {}
-    assert "bright: 6 of 12 slices positive, not cross-validated, too few volumes" in caplog.text
+    assert AttributeDirections.load(file).summaries["bright"].cross_validated == {}
+    assert "bright: binary, 6 of 12 positive, not cross-validated, too few files" in caplog.text
+
+
+def test_pictures_are_their_own_groups(tmp_path, device):
+    file = tmp_path / "attributes.pt"
+    pictures = [{key: value for key, value in item.items() if key != "volume"} for item in items(num_volumes=4)]
+    evaluator(AttributeFitter(file, ["bright"], AttributeDirections.fit), device, pictures).run()
+    assert list(AttributeDirections.load(file).summaries["bright"].cross_validated) == ["auroc"]
+
+
+def test_the_table_says_what_is_known_about_each_attribute(tmp_path, device, caplog):
+    data = [item | {"level": 3.0 * item["wide"] + item["bright"]} for item in items()]
+    data = [item | ({"bright": math.nan} if k % 9 == 0 else {}) for k, item in enumerate(data)]
+    fit = functools.partial(AttributeDirections.fit, kinds={"level": "ordinal"})
+    table = tmp_path / "tables" / "attributes.csv"
+    fitter = AttributeFitter(tmp_path / "attributes.pt", ["bright", "level"], fit, table)
+    with caplog.at_level(logging.INFO, "monai_diffae"):
+        evaluator(fitter, device, data).run()
+    with open(table, newline="") as f:
+        bright, level = csv.DictReader(f)
+    summary = AttributeDirections.load(tmp_path / "attributes.pt").summaries["level"]
+    assert (bright["attribute"], bright["kind"], bright["labels"], bright["positive"]) == (
+        "bright",
+        "binary",
+        "32",
+        "16",
+    )
+    assert (level["attribute"], level["kind"], level["labels"], level["positive"]) == ("level", "ordinal", "36", "")
+    assert float(bright["auroc"]) > 0.9
+    assert (bright["r2"], bright["mae"], bright["thresholds"], level["auroc"]) == ("", "", "", "")
+    for column in ("score_min", "score_max", "score_mean", "score_std"):
+        assert float(level[column]) == pytest.approx(getattr(summary, column), rel=1e-3)
+    assert float(level["r2"]) == pytest.approx(summary.cross_validated["r2"], rel=1e-3)
+    assert [float(t) for t in level["thresholds"].split()] == pytest.approx(summary.thresholds, rel=1e-3)
+    assert [path.name for path in table.parent.iterdir()] == ["attributes.csv"]
+    assert f"level: ordinal, 36 labels, cross-validated R^2 {summary.cross_validated['r2']:.3g}, mean" in caplog.text
 
 
 def test_fit_options_reach_the_classifier(tmp_path, device):
@@ -109,7 +151,7 @@ def test_a_missing_label_is_named_and_nothing_is_written(tmp_path, device):
 
 def test_a_label_of_one_class_only_is_refused_and_nothing_is_written(tmp_path, device):
     fitter = AttributeFitter(tmp_path / "attributes.pt", ["bright"], AttributeDirections.fit)
-    with pytest.raises(ValueError, match="'bright' needs 6 labels of 0 and 1"):
+    with pytest.raises(ValueError, match="'bright' is binary and needs labels of 0 and 1, both of them present; got 6"):
         evaluator(fitter, device, [item for item in items(4) if item["bright"]]).run()
     assert list(tmp_path.iterdir()) == []
 

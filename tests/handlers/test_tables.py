@@ -11,20 +11,23 @@ from monai.data import DataLoader, MetaTensor
 from monai.engines import SupervisedEvaluator
 from monai.transforms import FlattenSubKeysd
 
-from monai_diffae.handlers import LatentsTableSaver
+from monai_diffae.handlers import EditsTableSaver, LatentsTableSaver
 
 FILES = ["images/a.nii.gz", "images/a.nii.gz", "b.nii"]
 
 
-def run(root: Path, file: Path, network: Callable, device: str, slices: bool = True, root_dir: Path | str = "") -> None:
+def images_of(root: Path, slices: bool) -> list[dict]:
     images = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    data = [
+    return [
         {"image": MetaTensor(image, meta={"filename_or_obj": str(root / name)})} | ({"slice": 10 + k} if slices else {})
         for k, (image, name) in enumerate(zip(images, FILES))
     ]
+
+
+def run(root: Path, file: Path, network: Callable, device: str, slices: bool = True, root_dir: Path | str = "") -> None:
     SupervisedEvaluator(
         device=torch.device(device),
-        val_data_loader=DataLoader(data, batch_size=2),
+        val_data_loader=DataLoader(images_of(root, slices), batch_size=2),
         network=torch.nn.Identity(),
         inferer=lambda inputs, _: {"z_sem": network(inputs.as_tensor())},
         postprocessing=FlattenSubKeysd("pred"),
@@ -81,3 +84,58 @@ def test_an_interrupted_run_keeps_the_earlier_table_and_the_next_one_replaces_it
     run(tmp_path, file, tiny_autoencoder.encode, device)
     assert len(read(file)) == 4
     assert list(tmp_path.iterdir()) == [file]
+
+
+# Edits
+
+
+def edit(inputs: torch.Tensor, after: torch.Tensor) -> dict[str, torch.Tensor]:
+    """As ManipulationInferer gives it: the score is the mean, ``after`` what is reached, 0.5 the end of the range."""
+    outside = (after - 0.5).clamp(min=0).where(after < 5, torch.nan)
+    score = inputs.as_tensor().flatten(1).mean(dim=1)
+    return {"score": score, "score_after": after.to(score), "extrapolation": outside.to(score)}
+
+
+def run_edits(saver: EditsTableSaver, root: Path, device: str, after: list, slices: bool = False) -> list[list[str]]:
+    SupervisedEvaluator(
+        device=torch.device(device),
+        val_data_loader=DataLoader(images_of(root, slices), batch_size=2),
+        network=torch.nn.Identity(),
+        inferer=lambda inputs, _: edit(inputs, torch.tensor(after).expand(len(inputs), *torch.tensor(after).shape)),
+        postprocessing=FlattenSubKeysd("pred"),
+        val_handlers=[saver],
+    ).run()
+    return read(saver.filename)
+
+
+@pytest.mark.parametrize("slices", [True, False], ids=["slices", "pictures"])
+def test_the_table_of_edits_has_a_row_an_item_with_its_scores(tmp_path, device, slices):
+    saver = EditsTableSaver(tmp_path / "out" / "edits.csv", "lesion", amount=0.3, data_root_dir=tmp_path)
+    header, *rows = run_edits(saver, tmp_path, device, 0.75, slices)
+    columns = ["attribute", "amount", "score_before", "score_after", "extrapolation"]
+    assert header == ["file", *(["slice"] if slices else []), *columns]
+    assert [row[0] for row in rows] == FILES
+    if slices:
+        assert [row[1] for row in rows] == ["10", "11", "12"]
+    assert {tuple(row[-5:-3] + row[-2:]) for row in rows} == {("lesion", "0.3", "0.75", "0.25")}
+    means = [item["image"].mean().item() for item in images_of(tmp_path, False)]
+    assert [float(row[-3]) for row in rows] == pytest.approx(means, rel=1e-4)
+    assert [path.name for path in saver.filename.parent.iterdir()] == ["edits.csv"]
+
+
+@pytest.mark.parametrize("edits", [{"target": ["boundary", 2, "across"]}, {"amount": [-1.0, 0.5, 2.0]}])
+def test_the_table_of_a_series_has_a_row_an_edit(tmp_path, device, edits):
+    saver = EditsTableSaver(tmp_path / "edits.csv", "lesion", **edits)
+    header, *rows = run_edits(saver, tmp_path, device, [0.0, 2.0, 9.0])
+    ((column, series),) = edits.items()
+    assert header[2] == column
+    assert [row[2] for row in rows] == [
+        f"{value:g}" if isinstance(value, float) else str(value) for value in series
+    ] * 3
+    assert [row[4:] for row in rows] == [["0", "0"], ["2", "1.5"], ["9", "nan"]] * 3
+
+
+@pytest.mark.parametrize("edits", [{}, {"amount": 0.3, "target": "boundary"}])
+def test_edits_are_by_an_amount_or_to_a_target(edits):
+    with pytest.raises(ValueError, match="exactly one of amount and target"):
+        EditsTableSaver("edits.csv", "lesion", **edits)

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from monai.inferers import Inferer
+
+from monai_diffae.inferers.autoencoding import DiffusionAutoencoderInferer, like_input, plain
+
+__all__ = ["SwapInferer"]
+
+
+class SwapInferer(Inferer):
+    """z_sem of one image with x_T of another, and the reverse: which of the two codes holds what.
+
+    Args:
+        inferer: the loops, with their numbers of steps.
+    """
+
+    def __init__(self, inferer: DiffusionAutoencoderInferer) -> None:
+        self.inferer = inferer
+
+    @torch.no_grad()
+    def predict(self, inputs: torch.Tensor, network: Callable, inputs_to: torch.Tensor) -> dict[str, torch.Tensor]:
+        """
+        Args:
+            inputs: first images in [-1, 1], shape ``(B, C, *spatial)``.
+            network: a :class:`~monai_diffae.networks.DiffusionAutoencoder`.
+            inputs_to: second images, same shape; they may be on another device.
+
+        Returns:
+            ``z_sem`` and ``z_sem_to`` ``(B, D)``, ``x_T`` and ``x_T_to``, the codes of the first and of the second
+            images; ``swap``, decoded from ``z_sem`` and ``x_T_to``, with the metadata of ``inputs``; ``swap_reversed``,
+            from ``z_sem_to`` and ``x_T``, with the metadata of ``inputs_to``. The last four have the shape of
+            ``inputs``.
+
+        Raises:
+            ValueError: if the shapes differ.
+        """
+        if inputs.shape != inputs_to.shape:
+            raise ValueError(f"The images must have one shape, got {list(inputs.shape)} and {list(inputs_to.shape)}.")
+        images, images_to = plain(inputs), plain(inputs_to).to(inputs.device)
+        z_sem, z_sem_to = network.encode(images), network.encode(images_to)
+        x_T = self.inferer.invert(images, network, z_sem)
+        x_T_to = self.inferer.invert(images_to, network, z_sem_to)
+        return {
+            "z_sem": z_sem,
+            "z_sem_to": z_sem_to,
+            "x_T": like_input(x_T, inputs),
+            "x_T_to": like_input(x_T_to, inputs_to),
+            "swap": like_input(self.inferer.decode(z_sem, x_T_to, network), inputs),
+            "swap_reversed": like_input(self.inferer.decode(z_sem_to, x_T, network), inputs_to),
+        }
+
+    def __call__(  # type: ignore[override]
+        self, inputs: torch.Tensor, network: Callable, inputs_to: torch.Tensor
+    ) -> torch.Tensor:
+        """The images of :meth:`predict` with z_sem of ``inputs`` and x_T of ``inputs_to``."""
+        return self.predict(inputs, network, inputs_to)["swap"]

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The file of :class:`~monai_diffae.semantics.AttributeDirections`."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from monai_diffae.semantics.attribute_summary import AttributeSummary
+from monai_diffae.semantics.statistics import LatentStatistics
+
+__all__ = ["read_attributes", "write_attributes"]
+
+
+def write_attributes(
+    path: str | os.PathLike,
+    names: Sequence[str],
+    summaries: Mapping[str, AttributeSummary],
+    state_dict: Mapping[str, torch.Tensor],
+) -> None:
+    """The whole file or none; a file that is there is replaced."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    content = {
+        "names": list(names),
+        "summaries": {name: dataclasses.asdict(summary) for name, summary in summaries.items()},
+        "state_dict": dict(state_dict),
+    }
+    torch.save(content, partial)
+    os.replace(partial, path)
+
+
+def read_attributes(path: str | os.PathLike) -> dict[str, Any]:
+    """The arguments of :class:`~monai_diffae.semantics.AttributeDirections`.
+
+    Raises:
+        ValueError: for another file.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        state = content["state_dict"]
+        summaries = content.get("summaries")
+        if summaries is None:  # files before there were other kinds than binary
+            summaries = {name: {"cross_validated": {"auroc": auroc}} for name, auroc in content["auroc"].items()}
+        return {
+            "names": content["names"],
+            "weight": state["weight"],
+            "bias": state["bias"],
+            "statistics": LatentStatistics(state["statistics.mean"], state["statistics.std"]),
+            "summaries": {name: AttributeSummary(**summary) for name, summary in summaries.items()},
+        }
+    except OSError:
+        raise
+    except Exception as error:  # whatever torch gives for a file of another kind
+        raise ValueError(
+            f"{os.fspath(path)!r} is no file of attribute directions, as fit_attributes.yaml and the conversion of an "
+            f"official classifier write it ({type(error).__name__}: {error})."
+        ) from error

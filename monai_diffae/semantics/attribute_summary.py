@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from numbers import Real
+from typing import Any
+
+import torch
+
+__all__ = ["KINDS", "AttributeSummary"]
+
+KINDS = ("binary", "ordinal", "continuous")
+
+
+@dataclass(frozen=True)
+class AttributeSummary:
+    """What is known about an attribute's direction, beside the direction.
+
+    The scores are logits of a binary attribute, predicted values (in the label's unit) of the other kinds.
+
+    Args:
+        kind: ``binary``, ``ordinal`` (integer grades) or ``continuous``.
+        num_labels: codes with a label that it was fitted to; None where that is not known (converted weights).
+        num_positive: those of them with the label 1, of a binary attribute.
+        score_min: smallest score of those codes, NaN where it is not known; likewise ``score_max``, ``score_mean`` and
+            ``score_std``.
+        cross_validated: ``auroc`` of a binary attribute, ``r2`` and ``mae`` (mean absolute error, in the label's unit)
+            of the others; empty where it was not measured.
+        grades: of an ordinal attribute, ascending, K of them.
+        thresholds: the K - 1 scores, ascending, at which the next grade becomes likelier than not.
+
+    Raises:
+        ValueError: for an unknown kind.
+    """
+
+    kind: str = "binary"
+    num_labels: int | None = None
+    num_positive: int | None = None
+    score_min: float = math.nan
+    score_max: float = math.nan
+    score_mean: float = math.nan
+    score_std: float = math.nan
+    cross_validated: Mapping[str, float] = field(default_factory=dict)
+    grades: tuple[float, ...] = ()
+    thresholds: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"The kind of an attribute is one of {', '.join(KINDS)}; got {self.kind!r}.")
+
+    def target_scores(self, scores: torch.Tensor, target: float | str) -> torch.Tensor:
+        """What a target means for codes.
+
+        Args:
+            scores: that the codes have, shape ``(B,)``.
+            target: a score (logit of a binary attribute, value of others), the same for all codes; or, for a binary
+                attribute, ``boundary`` (logit 0) or ``across`` (mirrored at the boundary: minus the code's own logit).
+
+        Returns:
+            The scores that they shall have, shape ``(B,)``.
+
+        Raises:
+            ValueError: for another target, or one that the attribute's kind does not have.
+        """
+        if isinstance(target, str) and target in ("boundary", "across"):
+            if self.kind != "binary":
+                raise ValueError(f"The attribute is {self.kind} and has no boundary; give a value, not {target!r}.")
+            return -scores if target == "across" else torch.zeros_like(scores)
+        if not isinstance(target, Real) or isinstance(target, bool) or not math.isfinite(target):
+            raise ValueError(f"A target is a finite number, 'boundary' or 'across'; got {target!r}.")
+        return torch.full_like(scores, float(target))
+
+    def extrapolation(self, scores: float | torch.Tensor) -> torch.Tensor:
+        """How far scores lie outside the range of the training data's scores, in standard deviations of those.
+
+        Returns:
+            Shape of ``scores``; 0 inside, NaN where the training scores are not known (converted weights).
+        """
+        scores = torch.as_tensor(scores)
+        above, below = (scores - self.score_max).clamp(min=0), (self.score_min - scores).clamp(min=0)
+        return (above + below) / self.score_std
+
+    def row(self) -> dict[str, Any]:
+        """As a row of a table: every column for every kind, None in those that do not apply or are not known."""
+        return {
+            "kind": self.kind,
+            "labels": self.num_labels,
+            "positive": self.num_positive,
+            **{name: self.cross_validated.get(name) for name in ("auroc", "r2", "mae")},
+            **{
+                name: None if math.isnan(value) else value
+                for name, value in (
+                    ("score_min", self.score_min),
+                    ("score_max", self.score_max),
+                    ("score_mean", self.score_mean),
+                    ("score_std", self.score_std),
+                )
+            },
+            "thresholds": " ".join(f"{value:.4g}" for value in self.thresholds) or None,
+        }

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The factors of the generated brains as attributes: fitted from the table, and edited; drawn weights."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigParser, ConfigWorkflow
+
+from monai_diffae.data import generate_brain_slices
+from monai_diffae.semantics import AttributeDirections
+
+BUNDLE = Path(__file__).parents[2] / "bundles" / "brain_slices_diffae"
+CONFIGS = BUNDLE / "configs"
+SUBJECTS = 5
+FACTORS = ["ventricle_enlargement_mm", "head_scale", "contrast"]
+
+
+def run(overlay: str, **overrides) -> ConfigWorkflow:
+    workflow = ConfigWorkflow(
+        [str(CONFIGS / f"{name}.yaml") for name in ("inference", overlay)],
+        meta_file=str(CONFIGS / "metadata.json"),
+        logging_file=False,
+        workflow_type="infer",
+        bundle_root=str(BUNDLE),
+        **overrides,
+    )
+    workflow.initialize()
+    assert workflow.check_properties() == []
+    workflow.run()
+    return workflow
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as f:
+        return list(csv.DictReader(f))
+
+
+@pytest.fixture(scope="module")
+def brains(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("brains")
+    generate_brain_slices(folder, num_subjects=SUBJECTS, seed=7, spacing=4.0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> str:
+    parser = ConfigParser()
+    parser.read_config(str(CONFIGS / "inference.yaml"))
+    network = parser.get_parsed_content("network_def")
+    random = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(0.05 * torch.randn(parameter.shape, generator=random))
+    path = tmp_path_factory.mktemp("weights") / "model.pt"
+    torch.save(network.state_dict(), path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory, brains, weights) -> Path:
+    folder = tmp_path_factory.mktemp("fitted")
+    run(
+        "fit_attributes",
+        dataset_dir=str(brains),
+        output_dir=str(folder),
+        ckpt_path=weights,
+        attributes=["lesion", *FACTORS],
+        num_slices=3,
+    )
+    return folder
+
+
+def test_factors_of_the_generator_are_fitted_beside_the_lesion(fitted):
+    rows = read_table(fitted / "attributes.csv")
+    assert [(row["attribute"], row["kind"]) for row in rows] == [
+        ("lesion", "binary"),
+        *((name, "continuous") for name in FACTORS),
+    ]
+    assert {row["labels"] for row in rows} == {str(3 * SUBJECTS)}
+    assert all(row["r2"] and row["mae"] for row in rows[1:])  # of as many volumes as folds
+    directions = AttributeDirections.load(fitted / "attributes.pt")
+    assert 0.93 < directions.summary("head_scale").score_mean < 1.07  # in its unit
+
+
+def test_a_factor_is_brought_to_values_and_the_lesion_kept(brains, weights, fitted, tmp_path, device):
+    value = AttributeDirections.load(fitted / "attributes.pt").summary("contrast").score_mean
+    workflow = run(
+        "manipulate",
+        dataset_dir=str(brains),
+        output_dir=str(tmp_path),
+        ckpt_path=weights,
+        attributes_path=str(fitted / "attributes.pt"),
+        attribute="contrast",
+        target=[value, value + 0.01],
+        keep=["lesion"],
+        device=torch.device(device),
+        num_slices=2,
+        num_inference_steps=2,
+        num_inversion_steps=2,
+        progress=False,
+    )
+    assert workflow.inferer.keep == ["lesion"]
+    rows = read_table(tmp_path / "edits.csv")
+    assert len(rows) == 2 * 2 * SUBJECTS
+    assert list(rows[0]) == ["file", "slice", "attribute", "target", "score_before", "score_after", "extrapolation"]
+    np.testing.assert_allclose([float(row["score_after"]) for row in rows], [value, value + 0.01] * 10, atol=1e-4)
+    edit = np.asarray(nib.load(tmp_path / "images" / "sub-0000_edit.nii.gz").dataobj)
+    assert edit.shape == (64, 64, 2, 2)
+    assert (tmp_path / "figures" / "manipulation.png").exists()

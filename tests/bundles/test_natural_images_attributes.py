@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Directions fitted to a user's labels of pictures, and edits along them, on a small network with drawn weights."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigParser, ConfigWorkflow
+from PIL import Image
+from skimage.data import lfw_subset
+
+from monai_diffae.semantics import AttributeDirections
+
+BUNDLE = Path(__file__).parents[2] / "bundles" / "natural_images_diffae"
+CONFIGS = BUNDLE / "configs"
+COUNT = 15
+STEPS = {"num_inference_steps": 2, "num_inversion_steps": 2, "progress": False}
+
+
+def config_files(overlay: str) -> list[str]:
+    return [str(CONFIGS / f"{name}.yaml") for name in ("inference", overlay)]
+
+
+def run(overlay: str, **overrides) -> ConfigWorkflow:
+    workflow = ConfigWorkflow(
+        config_files(overlay),
+        meta_file=str(CONFIGS / "metadata.json"),
+        logging_file=False,
+        workflow_type="infer",
+        bundle_root=str(BUNDLE),
+        **overrides,
+    )
+    workflow.initialize()
+    assert workflow.check_properties() == []
+    workflow.run()
+    return workflow
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as f:
+        return list(csv.DictReader(f))
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory) -> Path:
+    """Real faces with their brightness as labels of each kind, some of them missing."""
+    folder = tmp_path_factory.mktemp("faces")
+    pixels = (255 * lfw_subset()[:COUNT]).astype(np.uint8)
+    brightness = pixels.mean(axis=(1, 2))
+    ranks = brightness.argsort().argsort()
+    with open(folder / "labels.csv", "w", newline="") as f:
+        table = csv.writer(f)
+        table.writerow(["file", "bright", "grade", "brightness"])
+        for k, picture in enumerate(pixels):
+            Image.fromarray(picture).save(folder / f"{k:02d}.png")
+            table.writerow([f"{k:02d}.png", int(ranks[k] > 6), ranks[k] // 5, "" if k < 3 else f"{brightness[k]:.2f}"])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> str:
+    parser = ConfigParser()
+    parser.read_config(str(CONFIGS / "inference.yaml"))
+    network = parser.get_parsed_content("network_def")
+    random = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(0.1 * torch.randn(parameter.shape, generator=random))
+    path = tmp_path_factory.mktemp("weights") / "model.pt"
+    torch.save(network.state_dict(), path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory, faces, weights) -> Path:
+    folder = tmp_path_factory.mktemp("fitted")
+    run(
+        "fit_attributes",
+        dataset_dir=str(faces),
+        output_dir=str(folder),
+        ckpt_path=weights,
+        attributes=["bright", "grade", "brightness"],
+        attribute_kinds={"grade": "ordinal"},
+    )
+    return folder
+
+
+def test_directions_of_every_kind_are_fitted_and_listed(fitted):
+    assert {path.name for path in fitted.iterdir()} == {"attributes.pt", "attributes.csv", "latents.csv"}
+    directions = AttributeDirections.load(fitted / "attributes.pt")
+    assert directions.names == ["bright", "grade", "brightness"]
+    rows = read_table(fitted / "attributes.csv")
+    assert [(row["attribute"], row["kind"], row["labels"]) for row in rows] == [
+        ("bright", "binary", str(COUNT)),
+        ("grade", "ordinal", str(COUNT)),
+        ("brightness", "continuous", str(COUNT - 3)),
+    ]
+    assert [[key for key in ("auroc", "r2", "mae") if row[key]] for row in rows] == [
+        ["auroc"],
+        ["r2", "mae"],
+        ["r2", "mae"],
+    ]
+    assert all(float(row["score_min"]) < float(row["score_max"]) for row in rows)
+
+
+def test_fit_options_reach_the_regressions(faces, weights, fitted, tmp_path):
+    options = {"dataset_dir": str(faces), "ckpt_path": weights, "attributes": ["bright", "brightness"]}
+    for name, option in (("weight", {"class_weight": 5}), ("strength", {"regularization": 1.0})):
+        run("fit_attributes", output_dir=str(tmp_path / name), **options, **option)
+    first = AttributeDirections.load(fitted / "attributes.pt")
+    weighted, sharper = (AttributeDirections.load(tmp_path / name / "attributes.pt") for name in ("weight", "strength"))
+    assert weighted.summary("bright").score_mean > first.summary("bright").score_mean + 0.1
+    assert torch.equal(weighted.weight[1], first.weight[2])
+    assert (sharper.weight.norm(dim=1) > 1.5 * first.weight[[0, 2]].norm(dim=1)).all()
+
+
+def test_a_series_of_amounts_is_written_as_numbered_pictures_and_rows(faces, weights, fitted, tmp_path, device):
+    run(
+        "manipulate",
+        dataset_dir=str(faces),
+        output_dir=str(tmp_path),
+        ckpt_path=weights,
+        attributes_path=str(fitted / "attributes.pt"),
+        attribute="bright",
+        amount=[-0.3, 0.0, 0.3],
+        device=torch.device(device),
+        **STEPS,
+    )
+    pictures = {path.name for path in tmp_path.glob("*.png")}
+    assert pictures == {f"{k:02d}_edit_{i}.png" for k in range(COUNT) for i in range(3)}
+    first, last = (np.asarray(Image.open(tmp_path / f"00_edit_{i}.png")) for i in (0, 2))
+    assert first.shape == (32, 32)
+    assert (first != last).any()
+    rows = read_table(tmp_path / "edits.csv")
+    assert [(row["file"], row["amount"]) for row in rows[:4]] == [
+        ("00.png", "-0.3"),
+        ("00.png", "0"),
+        ("00.png", "0.3"),
+        ("01.png", "-0.3"),
+    ]
+    after = np.array([float(row["score_after"]) for row in rows]).reshape(COUNT, 3)
+    before = np.array([float(row["score_before"]) for row in rows]).reshape(COUNT, 3)
+    assert (np.diff(after, axis=1) > 0.1).all()
+    np.testing.assert_allclose(after[:, 1], before[:, 1], rtol=1e-4, atol=1e-4)
+    assert (tmp_path / "figures" / "manipulation.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("attribute", "target", "keep", "expected"),
+    [
+        ("brightness", 120, ["bright"], [120.0]),
+        ("bright", "boundary", [], [0.0]),
+        ("grade", [0.5, 1.5], "brightness", [0.5, 1.5]),
+    ],
+)
+def test_targets_are_reached(faces, weights, fitted, tmp_path, attribute, target, keep, expected):
+    run(
+        "manipulate",
+        dataset_dir=str(faces),
+        output_dir=str(tmp_path),
+        ckpt_path=weights,
+        attributes_path=str(fitted / "attributes.pt"),
+        attribute=attribute,
+        target=target,
+        keep=keep,
+        **STEPS,
+    )
+    rows = read_table(tmp_path / "edits.csv")
+    assert [row["target"] for row in rows] == [
+        str(t) for t in (target if isinstance(target, list) else [target])
+    ] * COUNT
+    np.testing.assert_allclose([float(row["score_after"]) for row in rows], expected * COUNT, atol=2e-3)
+    assert {row["extrapolation"] for row in rows} == {"0"}
+    assert len(list(tmp_path.glob("*_edit*.png"))) == COUNT * len(expected)
+
+
+def test_command_line_takes_a_target_and_ends_an_error_with_its_cause(faces, weights, fitted, tmp_path):
+    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(config_files("manipulate"))]
+    options = {"bundle_root": BUNDLE, "dataset_dir": faces, "output_dir": tmp_path / "out", "ckpt_path": weights}
+    options |= {"attributes_path": fitted / "attributes.pt", "attribute": "bright"} | STEPS
+    command += [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    target = [*command, "--target", "across", "--keep", "['grade']"]
+    done = subprocess.run(target, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = read_table(tmp_path / "out" / "edits.csv")
+    for row in rows:
+        assert float(row["score_after"]) == pytest.approx(-float(row["score_before"]), abs=2e-3)
+    failed = subprocess.run([*target, "--amount", "0.3"], cwd=tmp_path, capture_output=True, text=True)
+    assert failed.returncode != 0
+    last_line = failed.stderr.strip().splitlines()[-1]
+    assert last_line == "ValueError: Give exactly one of amount and target; got 0.3 and 'across'."

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import pytest
+import torch
+
+from monai_diffae.inferers import DiffusionAutoencoderInferer, ManipulationInferer, ReconstructionInferer
+from monai_diffae.inferers.autoencoding import StochasticCode
+from monai_diffae.schedulers import InvertibleDDIMScheduler
+from monai_diffae.semantics import AttributeDirections, AttributeSummary, LatentStatistics
+
+X_T = ["encode", "random", "zeros"]
+
+
+@pytest.fixture
+def loops() -> DiffusionAutoencoderInferer:
+    return DiffusionAutoencoderInferer(InvertibleDDIMScheduler(prediction_type="v_prediction"), 4, verbose=False)
+
+
+@pytest.fixture
+def attributes() -> AttributeDirections:
+    """A continuous attribute with scores from -50 to 50 in training, and a binary one of which that is not known."""
+    random = torch.Generator().manual_seed(4)
+    mean, weight = torch.randn(8, generator=random), torch.randn(2, 8, generator=random)
+    statistics = LatentStatistics(mean, torch.rand(8, generator=random) + 0.5)
+    summaries = {"age": AttributeSummary("continuous", score_min=-50.0, score_max=50.0, score_std=10.0)}
+    return AttributeDirections(["age", "lesion"], weight, torch.tensor([0.5, -1.5]), statistics, summaries)
+
+
+@pytest.fixture
+def images(device) -> torch.Tensor:
+    return torch.randn(3, 1, 8, 12, generator=torch.Generator().manual_seed(1)).clamp(-1, 1).to(device)
+
+
+@pytest.mark.parametrize("x_T", X_T)
+def test_manipulation_decodes_the_moved_code_with_the_same_x_T(tiny_autoencoder, images, loops, attributes, x_T):
+    result = ManipulationInferer(loops, attributes, "lesion", 0.5, x_T=x_T, seed=2).predict(images, tiny_autoencoder)
+    z_sem = tiny_autoencoder.encode(images)
+    code = StochasticCode(x_T, seed=2)(images, tiny_autoencoder, z_sem, loops)
+    attributes.to(images.device)
+    edit = loops.decode(attributes.move(z_sem, "lesion", 0.5), code, tiny_autoencoder)
+    torch.testing.assert_close(result["edit"], edit, rtol=0, atol=0)
+    reconstruction = ReconstructionInferer(loops, x_T, seed=2)(images, tiny_autoencoder)
+    torch.testing.assert_close(result["reconstruction"], reconstruction, rtol=0, atol=0)
+    torch.testing.assert_close(result["difference"], edit - reconstruction, rtol=0, atol=0)
+    assert result["difference"].abs().max() > 1e-3
+
+
+def test_manipulation_by_zero_is_the_reconstruction(tiny_autoencoder, images, loops, attributes):
+    result = ManipulationInferer(loops, attributes, "lesion", 0.0).predict(images, tiny_autoencoder)
+    torch.testing.assert_close(result["edit"], result["reconstruction"], rtol=0, atol=1e-5)
+    assert result["difference"].abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_manipulation_stacks_a_series_of_amounts(tiny_autoencoder, images, loops, attributes, kind):
+    amounts = kind([-0.5, 0.0, 0.5])
+    series = ManipulationInferer(loops, attributes, "age", amounts).predict(images, tiny_autoencoder)
+    for i, amount in enumerate(amounts):
+        single = ManipulationInferer(loops, attributes, "age", amount).predict(images, tiny_autoencoder)
+        torch.testing.assert_close(series["edit"][:, i], single["edit"], rtol=0, atol=0)
+        torch.testing.assert_close(series["difference"][:, i], single["difference"], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("attribute", ["age", "lesion"])
+def test_manipulation_scores_are_the_attributes_logits_before_the_edit(
+    tiny_autoencoder, images, loops, attributes, attribute
+):
+    scores = [
+        ManipulationInferer(loops, attributes, attribute, amount).predict(images, tiny_autoencoder)["score"]
+        for amount in (0.0, 3.0)
+    ]
+    expected = attributes.scores(tiny_autoencoder.encode(images))[:, ["age", "lesion"].index(attribute)]
+    for score in scores:
+        torch.testing.assert_close(score, expected.detach())
+
+
+def test_manipulation_reports_the_scores_after_the_edit(tiny_autoencoder, images, loops, attributes):
+    z_sem = tiny_autoencoder.encode(images)
+    single, series = (
+        ManipulationInferer(loops, attributes, "age", amount).predict(images, tiny_autoencoder)
+        for amount in (0.5, [-0.5, 0.5])
+    )
+    expected = [attributes.scores(attributes.move(z_sem, "age", amount))[:, 0].detach() for amount in (-0.5, 0.5)]
+    torch.testing.assert_close(single["score_after"], expected[1])
+    torch.testing.assert_close(series["score_after"], torch.stack(expected, dim=1))
+    assert not series["extrapolation"].any()
+
+
+@pytest.mark.parametrize(("attribute", "target"), [("age", 2.5), ("lesion", -1), ("lesion", "boundary")])
+def test_manipulation_to_a_target_gives_every_image_that_score(
+    tiny_autoencoder, images, loops, attributes, attribute, target
+):
+    result = ManipulationInferer(loops, attributes, attribute, target=target).predict(images, tiny_autoencoder)
+    score = torch.full((3,), 0.0 if target == "boundary" else float(target), device=images.device)
+    torch.testing.assert_close(result["score_after"], score, rtol=0, atol=1e-4)
+    z_sem = tiny_autoencoder.encode(images)
+    x_T = loops.invert(images, tiny_autoencoder, z_sem)
+    edit = loops.decode(attributes.move_to(z_sem, attribute, target), x_T, tiny_autoencoder)
+    torch.testing.assert_close(result["edit"], edit, rtol=0, atol=0)
+    assert result["difference"].abs().max() > 1e-4
+
+
+def test_manipulation_stacks_a_series_of_targets_of_both_kinds(tiny_autoencoder, images, loops, attributes):
+    targets = [-2.0, "boundary", "across"]
+    series = ManipulationInferer(loops, attributes, "lesion", target=targets).predict(images, tiny_autoencoder)
+    for i, target in enumerate(targets):
+        single = ManipulationInferer(loops, attributes, "lesion", target=target).predict(images, tiny_autoencoder)
+        for key in ("edit", "difference", "score_after"):
+            torch.testing.assert_close(series[key][:, i], single[key], rtol=0, atol=0)
+    torch.testing.assert_close(series["score_after"][:, 2], -series["score"], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("edit", [{"amount": 0.5}, {"target": 3.0}])
+def test_manipulation_leaves_the_scores_of_kept_attributes(tiny_autoencoder, images, loops, attributes, edit):
+    moves = []
+    decode = loops.decode
+    loops.decode = lambda z_sem, *others: moves.append(z_sem) or decode(z_sem, *others)
+    ManipulationInferer(loops, attributes, "age", keep=["lesion"], **edit).predict(images, tiny_autoencoder)
+    ManipulationInferer(loops, attributes, "age", **edit).predict(images, tiny_autoencoder)
+    before, kept, _, free = (attributes.scores(z_sem) for z_sem in moves)
+    torch.testing.assert_close(kept[:, 1], before[:, 1], rtol=0, atol=1e-4)
+    assert (free[:, 1] - before[:, 1]).abs().min() > 0.01
+    assert (kept[:, 0] - before[:, 0]).abs().min() > 0.1
+
+
+def test_manipulation_says_how_far_it_leads_outside_the_training_scores(tiny_autoencoder, images, loops, attributes):
+    inferer = ManipulationInferer(loops, attributes, "age", target=[0.0, 75.0])
+    with pytest.warns(UserWarning, match=r"'age': .* 2\.5 standard deviations outside the training scores"):
+        result = inferer.predict(images, tiny_autoencoder)
+    expected = torch.tensor([[0.0, 2.5]] * 3, device=images.device)
+    torch.testing.assert_close(result["extrapolation"], expected, rtol=0, atol=1e-3)
+    far = ManipulationInferer(loops, attributes, "age", 20.0).predict(images, tiny_autoencoder)
+    torch.testing.assert_close(far["extrapolation"], (far["score_after"] - 50) / 10)
+    unknown = ManipulationInferer(loops, attributes, "lesion", 0.1).predict(images, tiny_autoencoder)
+    assert unknown["extrapolation"].isnan().all()
+
+
+@pytest.mark.parametrize(
+    ("edit", "titles"),
+    [
+        ({"amount": 0.3}, ["lesion +0.30"]),
+        ({"amount": [-1, 0.25]}, ["lesion -1.00", "lesion +0.25"]),
+        ({"target": "across"}, ["lesion to across"]),
+        ({"target": [-1.5, 2, "boundary"]}, ["lesion to -1.5", "lesion to 2", "lesion to boundary"]),
+    ],
+)
+def test_manipulation_has_a_title_for_each_edit(loops, attributes, edit, titles):
+    assert ManipulationInferer(loops, attributes, "lesion", **edit).titles == titles
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"amount": None}, "exactly one of amount and target; got None and None"),
+        ({"target": "boundary"}, "exactly one of amount and target; got 0.3 and 'boundary'"),
+        ({"amount": None, "target": "left"}, "'boundary' or 'across'; got 'left'"),
+        ({"amount": None, "target": [0.0, "left"]}, "'boundary' or 'across'; got 'left'"),
+        ({"attribute": "age", "amount": None, "target": "across"}, "continuous and has no boundary"),
+        ({"attribute": "tumour"}, "Unknown attribute 'tumour'; there are age, lesion"),
+        ({"keep": ["tumour"]}, "Unknown attribute 'tumour'; there are age, lesion"),
+        ({"keep": "lesion"}, "'lesion' is to be edited and cannot be kept"),
+        ({"x_T": "noise"}, "x_T must be"),
+    ],
+)
+def test_manipulation_refuses_what_it_cannot_do_before_it_runs(loops, attributes, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        ManipulationInferer(loops, attributes, **{"attribute": "lesion", "amount": 0.3} | arguments)
