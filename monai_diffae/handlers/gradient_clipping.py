@@ -6,7 +6,14 @@ from ignite.engine import Engine
 from monai.engines import SupervisedTrainer
 from monai.engines.utils import IterationEvents
 
-__all__ = ["GradientClippingHandler"]
+__all__ = ["GradientClippingHandler", "optimizer_steps"]
+
+
+def optimizer_steps(engine: SupervisedTrainer) -> bool:
+    """Whether the optimiser steps in this iteration of a trainer that may accumulate gradients."""
+    length = engine.state.epoch_length
+    done = (engine.state.iteration - 1) % length + 1
+    return done % engine.accumulation_steps == 0 or done == length
 
 
 class GradientClippingHandler:
@@ -31,9 +38,7 @@ class GradientClippingHandler:
         engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self)
 
     def __call__(self, engine: SupervisedTrainer) -> None:
-        length = engine.state.epoch_length
-        done = (engine.state.iteration - 1) % length + 1
-        if done % engine.accumulation_steps != 0 and done != length:
+        if not optimizer_steps(engine):
             return
         if engine.scaler is not None:
             engine.scaler.unscale_(engine.optimizer)

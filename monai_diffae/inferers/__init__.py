@@ -3,4 +3,5 @@ from .autoencoding import DiffusionAutoencoderInferer as DiffusionAutoencoderInf
 from .autoencoding import ReconstructionInferer as ReconstructionInferer
 from .interpolation import InterpolationInferer as InterpolationInferer
 from .manipulation import ManipulationInferer as ManipulationInferer
+from .semantic_gap import SemanticGapInferer as SemanticGapInferer
 from .variation import VariationInferer as VariationInferer
