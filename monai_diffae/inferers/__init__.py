@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+from .adversarial import DiscriminatorInferer as DiscriminatorInferer
+from .adversarial import PredictedImageInferer as PredictedImageInferer
 from .autoencoding import DiffusionAutoencoderInferer as DiffusionAutoencoderInferer
 from .autoencoding import ReconstructionInferer as ReconstructionInferer
 from .interpolation import InterpolationInferer as InterpolationInferer
