@@ -33,7 +33,8 @@ class GradientClippingHandler:
     def attach(self, engine: Engine) -> None:
         """
         Args:
-            engine: a MONAI ``SupervisedTrainer``.
+            engine: a MONAI ``SupervisedTrainer``, or a :class:`~monai_diffae.engines.DiffusionAdversarialTrainer`, of
+                which the generator's gradients are clipped.
         """
         engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self)
 
