@@ -6,6 +6,7 @@ from . import data as data
 from . import engines as engines
 from . import handlers as handlers
 from . import inferers as inferers
+from . import losses as losses
 from . import networks as networks
 from . import root_cause as root_cause
 from . import schedulers as schedulers

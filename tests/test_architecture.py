@@ -16,6 +16,7 @@ ARROWS = {
     "metrics": set(),
     "handlers": set(),
     "engines": {"schedulers"},
+    "losses": {"schedulers"},
     "inferers": {"schedulers", "semantics"},
     "checkpoints": {"networks", "semantics"},
 }
@@ -90,6 +91,7 @@ def test_module_imports_only_what_its_room_may(path):
         ("metrics.new", "from monai_diffae.networks import SemanticEncoder"),
         ("handlers.new", "from monai_diffae.data import find_volumes"),
         ("engines.new", "from monai_diffae.inferers import ReconstructionInferer"),
+        ("losses.new", "from monai_diffae.networks import DiffAEUNet"),
         ("inferers.new", "from monai_diffae.networks import DiffAEUNet"),
         ("checkpoints.new", "from monai_diffae.inferers import ReconstructionInferer"),
         ("handlers.new", "from monai_diffae.demo import main"),

@@ -9,7 +9,7 @@ from monai.engines import DiffusionPrepareBatch
 
 from monai_diffae.schedulers import InvertibleDDIMScheduler
 
-__all__ = ["SampledDiffusionPrepareBatch"]
+__all__ = ["PredictedImagePrepareBatch", "SampledDiffusionPrepareBatch"]
 
 
 class SampledDiffusionPrepareBatch(DiffusionPrepareBatch):
@@ -45,3 +45,11 @@ class SampledDiffusionPrepareBatch(DiffusionPrepareBatch):
         images, noise = (batchdata[key].to(device, non_blocking=non_blocking, **kwargs) for key in ("image", "noise"))
         timesteps = batchdata["timesteps"].to(device, non_blocking=non_blocking)
         return images, self.get_target(images, noise, timesteps), (), {"noise": noise, "timesteps": timesteps}
+
+
+class PredictedImagePrepareBatch(SampledDiffusionPrepareBatch):
+    """The same for a loss on the predicted x_0, which needs the timesteps to know what an error is worth."""
+
+    def get_target(self, images: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> dict[str, torch.Tensor]:  # type: ignore[override]
+        """``image``, the clean image, and ``timesteps``."""
+        return {"image": images, "timesteps": timesteps}

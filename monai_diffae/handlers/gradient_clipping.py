@@ -6,7 +6,14 @@ from ignite.engine import Engine
 from monai.engines import SupervisedTrainer
 from monai.engines.utils import IterationEvents
 
-__all__ = ["GradientClippingHandler"]
+__all__ = ["GradientClippingHandler", "optimizer_steps"]
+
+
+def optimizer_steps(engine: SupervisedTrainer) -> bool:
+    """Whether the optimiser steps in this iteration of a trainer that may accumulate gradients."""
+    length = engine.state.epoch_length
+    done = (engine.state.iteration - 1) % length + 1
+    return done % engine.accumulation_steps == 0 or done == length
 
 
 class GradientClippingHandler:
@@ -26,14 +33,13 @@ class GradientClippingHandler:
     def attach(self, engine: Engine) -> None:
         """
         Args:
-            engine: a MONAI ``SupervisedTrainer``.
+            engine: a MONAI ``SupervisedTrainer``, or a :class:`~monai_diffae.engines.DiffusionAdversarialTrainer`, of
+                which the generator's gradients are clipped.
         """
         engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self)
 
     def __call__(self, engine: SupervisedTrainer) -> None:
-        length = engine.state.epoch_length
-        done = (engine.state.iteration - 1) % length + 1
-        if done % engine.accumulation_steps != 0 and done != length:
+        if not optimizer_steps(engine):
             return
         if engine.scaler is not None:
             engine.scaler.unscale_(engine.optimizer)

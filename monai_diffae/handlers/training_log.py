@@ -14,7 +14,7 @@ __all__ = ["TrainingLogSaver"]
 
 
 class TrainingLogSaver:
-    """Writes one row an epoch: iteration, images seen, hours, mean training loss, and the evaluators' metrics.
+    """Writes one row an epoch: iteration, images seen, hours, mean training loss, metrics of trainer and evaluators.
 
     Rows of an earlier run of the same file are kept up to the iteration where training goes on, and its hours are
     added to.
@@ -23,7 +23,8 @@ class TrainingLogSaver:
         filename: CSV file.
         batch_size: images an iteration.
         evaluators: name to evaluator; their metrics are written as ``<name>_<metric>`` in the epochs in which a
-            ``ValidationHandler`` ran them. Place this handler after those.
+            ``ValidationHandler`` ran them. Place this handler after those, and after the ones that write metrics of the
+            trainer, which stand in the table under their own names.
     """
 
     def __init__(self, filename: str | os.PathLike, batch_size: int, evaluators: Mapping[str, Engine]) -> None:
@@ -61,6 +62,7 @@ class TrainingLogSaver:
             "hours": f"{self._hours + (time.monotonic() - self._started) / 3600:.4f}",
             "train_loss": f"{math.fsum(self._losses) / len(self._losses):.6f}",
         }
+        row |= {name: f"{value:.6g}" for name, value in engine.state.metrics.items()}
         for name, evaluator in self.evaluators.items():
             # MONAI's ValidationHandler gives the evaluator the trainer's epoch: an older one has an older result.
             ran = evaluator.state.epoch == engine.state.epoch

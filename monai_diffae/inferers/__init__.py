@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
+from .adversarial import DiscriminatorInferer as DiscriminatorInferer
+from .adversarial import PredictedImageInferer as PredictedImageInferer
 from .autoencoding import DiffusionAutoencoderInferer as DiffusionAutoencoderInferer
 from .autoencoding import ReconstructionInferer as ReconstructionInferer
 from .interpolation import InterpolationInferer as InterpolationInferer
 from .manipulation import ManipulationInferer as ManipulationInferer
+from .semantic_gap import SemanticGapInferer as SemanticGapInferer
 from .swap import SwapInferer as SwapInferer
 from .variation import VariationInferer as VariationInferer

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from .invertible_ddim import InvertibleDDIMScheduler as InvertibleDDIMScheduler
 from .invertible_ddim import ddim_update as ddim_update
+from .predicted_image import noise_loss_weight as noise_loss_weight
+from .predicted_image import predicted_image as predicted_image
 from .schedules import constant_beta as constant_beta

@@ -190,6 +190,9 @@ def test_training_runs_and_goes_on_where_it_stopped(generated_data, tmp_path):
     assert [row["iteration"] for row in rows] == ["1", "2", "3"]
     assert float(rows[1]["val_psnr"]) > 0
     assert float(rows[1]["val_noise_loss"]) > 0
+    assert float(rows[1]["val_noise_semantic_gap"]) > 0
+    assert float(rows[0]["encoder_grad_norm"]) == 0  # the decoder's last layer starts at zero
+    assert float(rows[2]["encoder_grad_norm"]) > 0
     weights = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
     network = workflow.network_def
     network.load_state_dict(weights)

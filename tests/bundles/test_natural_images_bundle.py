@@ -15,6 +15,7 @@ import yaml
 from monai.bundle import ConfigWorkflow
 from PIL import Image
 from skimage.data import lfw_subset
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from monai_diffae.checkpoints.official.convert import convert
 from monai_diffae.checkpoints.safe_reading import read_checkpoint
@@ -137,17 +138,34 @@ def test_converted_attributes_manipulate(faces, converted, tmp_path):
     assert (tmp_path / "figures" / "manipulation.png").exists()
 
 
+def logged_scalars(folder: Path) -> set[str]:
+    """Names of the curves that TensorBoard shows."""
+    names = set()
+    for file in folder.glob("events.out.tfevents*"):
+        events = EventAccumulator(str(file))
+        events.Reload()
+        names |= set(events.Tags()["scalars"])
+    return names
+
+
 @pytest.mark.parametrize(("in_channels", "cache_rate", "flip_prob"), [(1, 1.0, 0.0), (3, 0.0, 0.5)])
-def test_training_runs_resumes_and_its_weights_reconstruct(faces, tmp_path, in_channels, cache_rate, flip_prob):
+def test_training_runs_resumes_and_its_weights_reconstruct(faces, tmp_path, in_channels, cache_rate, flip_prob, caplog):
     options = {"dataset_dir": str(faces), "output_dir": str(tmp_path / "run"), "batch_size": 2, "num_workers": 0}
     options |= {"in_channels": in_channels, "cache_rate": cache_rate, "flip_prob": flip_prob}
     options |= {"num_inference_steps": 2, "num_inversion_steps": 2, "epoch_length": 1, "val_interval": 2}
+    options |= {"val_fraction": 0.5, "semantic_gap_threshold": 100.0, "semantic_gap_patience": 2}
     for max_iterations in (2, 3):
         run("train", workflow_type="train", max_iterations=max_iterations, **options)
         with open(tmp_path / "run" / "training_log.csv", newline="") as f:
             rows = list(csv.DictReader(f))
         assert len(rows) == max_iterations
     assert float(rows[1]["val_psnr"]) > 0
+    assert float(rows[0]["encoder_grad_norm"]) == 0  # the decoder's last layer starts at zero
+    assert float(rows[2]["encoder_grad_norm"]) > 0
+    assert float(rows[1]["val_noise_semantic_gap"]) > 0
+    assert {"encoder_grad_norm", "semantic_gap"} <= logged_scalars(tmp_path / "run")
+    assert "encoder_grad_norm" in caplog.text
+    assert len([r for r in caplog.records if "encoder does not seem to learn" in r.getMessage()]) == 1
     weights = str(tmp_path / "run" / "models" / "model.pt")
     run(
         "inference",

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from monai.inferers import Inferer
+
+from monai_diffae.inferers.autoencoding import plain
+from monai_diffae.schedulers import InvertibleDDIMScheduler
+
+__all__ = ["SemanticGapInferer"]
+
+
+class SemanticGapInferer(Inferer):
+    """Predicts with the image's own z_sem and with that of another image of the batch, for validation.
+
+    The two predictions are made from the same noised images and timesteps, so that their losses differ by what z_sem
+    tells and by nothing else. The other image is the one half a batch away: always another one (of a batch of two or
+    more), always the same one, and no neighbour, which in slices of a volume would look nearly alike.
+
+    Args:
+        scheduler: noises the images.
+    """
+
+    def __init__(self, scheduler: InvertibleDDIMScheduler) -> None:
+        self.scheduler = scheduler
+
+    @torch.no_grad()
+    def __call__(  # type: ignore[override]
+        self, inputs: torch.Tensor, network: Callable, noise: torch.Tensor, timesteps: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """
+        Args:
+            inputs: clean images x_0 in [-1, 1], shape ``(B, C, *spatial)``.
+            network: a :class:`~monai_diffae.networks.DiffusionAutoencoder`, wrapped or not.
+            noise: standard normal, same shape.
+            timesteps: integers in [0, T), shape ``(B,)``.
+
+        Returns:
+            ``prediction`` and ``shuffled_prediction``, shape of ``inputs``; the same for a batch of one.
+        """
+        images = plain(inputs)
+        noised = self.scheduler.add_noise(images, plain(noise), timesteps)
+        others = images.roll(len(images) // 2, dims=0)
+        return {
+            "prediction": network(noised, timesteps, image=images),
+            "shuffled_prediction": network(noised, timesteps, image=others),
+        }
