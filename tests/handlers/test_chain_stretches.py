@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import matplotlib.image
+import numpy as np
 import pytest
 import torch
 from monai.data import DataLoader, Dataset, MetaTensor
@@ -53,5 +54,15 @@ def test_a_figure_of_a_chain_has_a_row_from_each_image_to_the_next(tmp_path, dev
         postprocessing=FlattenSubKeysd("pred"),
         val_handlers=[FigureSaver(tmp_path / "figure.png", columns, max_rows=1)],
     ).run()
-    height, width, _ = matplotlib.image.imread(tmp_path / "figure.png").shape
+    pixels = matplotlib.image.imread(tmp_path / "figure.png")[..., 0]
+    height, width = pixels.shape
     assert (width, height) == pytest.approx((110 * (1.6 * 5 + 0.9), 110 * (1.65 * (count - 1) + 0.4)), abs=1.5)
+    # Grey values in the middle of each panel, from top to bottom.
+    rows = [int(height * (0.4 + 1.65 * (i + 0.5)) / (0.4 + 1.65 * (count - 1))) for i in range(count - 1)]
+    columns = [int(width * (0.9 + 1.6 * (j + 0.5)) / (0.9 + 1.6 * 5)) for j in range(5)]
+    shades = [(i / count + 1) / 2 for i in range(count)]
+    np.testing.assert_allclose(pixels[rows, columns[0]], shades[:-1], atol=0.01)
+    np.testing.assert_allclose(pixels[rows, columns[4]], shades[1:], atol=0.01)
+    line = np.linspace(0, 1, 2 * (count - 1) + 1)
+    for j in range(3):
+        np.testing.assert_allclose(pixels[rows, columns[1 + j]], line[j::2][: count - 1], atol=0.01)
