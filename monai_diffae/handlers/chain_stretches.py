@@ -33,10 +33,11 @@ def chain_stretches(item: Mapping, output: Mapping, series: Iterable[str]) -> li
         steps[key], rest = divmod(len(output[key]) - 1, count)
         if rest:
             raise ValueError(f"{key!r} has {len(output[key])} images, not divisible into {count} equal stretches.")
+    results = {key: value for key, value in output.items() if key != "image"}  # the chain's first, which engines add
     stretches = [
         (
             {**item, "image": images[i], "image_to": images[i + 1]},
-            {**output, **{key: output[key][i * step : (i + 1) * step + 1] for key, step in steps.items()}},
+            {**results, **{key: output[key][i * step : (i + 1) * step + 1] for key, step in steps.items()}},
         )
         for i in range(count)
     ]

@@ -153,33 +153,6 @@ def test_manipulation_writes_edits_and_their_differences(generated_data, attribu
     assert (tmp_path / "figures" / "manipulation.png").exists()
 
 
-def test_interpolation_joins_each_volume_with_the_next(generated_data, tmp_path):
-    run(
-        "inference", "interpolate", dataset_dir=str(generated_data), output_dir=str(tmp_path), num_points=3, **FEW_STEPS
-    )
-    assert len(list(tmp_path.rglob("*_interpolation.nii.gz"))) == 2
-    line = np.asarray(nib.load(tmp_path / "images" / "sub-0000_interpolation.nii.gz").dataobj)
-    assert line.shape == (64, 64, 2, 3)
-    assert np.abs(line[..., 0] - line[..., 2]).mean() > 1e-2
-    assert (tmp_path / "figures" / "interpolation.png").exists()
-
-
-def test_variations_share_z_and_differ_in_x_T(generated_data, tmp_path):
-    run(
-        "inference",
-        "variations",
-        dataset_dir=str(generated_data),
-        output_dir=str(tmp_path),
-        num_variations=3,
-        **FEW_STEPS,
-    )
-    variations = np.asarray(nib.load(tmp_path / "images" / "sub-0000_variations.nii.gz").dataobj)
-    spread = np.asarray(nib.load(tmp_path / "images" / "sub-0000_variation_std.nii.gz").dataobj)
-    assert variations.shape == (64, 64, 2, 3)
-    np.testing.assert_allclose(spread, variations.std(axis=-1), atol=1e-5)
-    assert spread.mean() > 1e-3
-
-
 def test_training_runs_and_goes_on_where_it_stopped(generated_data, tmp_path):
     options = {"dataset_dir": str(generated_data), "output_dir": str(tmp_path), "batch_size": 2, "num_workers": 0}
     options |= {"num_slices": 3, "val_num_slices": 1, "num_inference_steps": 2, "num_inversion_steps": 2}
