@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from .brain_slices import ensure_brain_slices as ensure_brain_slices
 from .brain_slices import generate_brain_slices as generate_brain_slices
-from .few_labels import add_few_labels as add_few_labels
+from .few_labels import few_shot_data as few_shot_data
 from .folders import find_images as find_images
 from .folders import find_volumes as find_volumes
 from .folders import split_volumes as split_volumes

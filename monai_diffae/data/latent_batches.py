@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 
 import torch
@@ -47,6 +48,12 @@ class LatentBatches(IterableDataset):
         self.num_train_timesteps = num_train_timesteps
         self.seed = seed
         self.start = start
+
+    @property
+    def fingerprint(self) -> str:
+        """Twelve digits that tell these codes from others: checkpoints of another training are not to be resumed."""
+        codes = self.z_normalized.cpu().contiguous()
+        return hashlib.sha256(codes.numpy().tobytes()).hexdigest()[:12]
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         parts: list[dict[str, torch.Tensor]] = []

@@ -24,7 +24,8 @@ class SampleIndices(Dataset):
 
     An item holds ``image``, the number k, int64 of shape ``(1,)``: under the key that MONAI's engines hand to the
     inferer, with the file name ``<folder>/<k, six digits>`` and the affine of the sample, so that what reads these
-    from images (SaveImaged, this package's handlers) treats a sample as any result.
+    from images (SaveImaged, this package's handlers) treats a sample as any result; and ``volume``, k once more, by
+    which slices are told apart.
 
     Raises:
         ValueError: for fewer than one sample or a negative number.
@@ -57,4 +58,4 @@ class SampleIndices(Dataset):
         k = self.first + index
         file = os.path.join(self.folder, f"{k:06d}{self.extension}")
         meta = {"filename_or_obj": file, "space": "RAS"}
-        return {"image": MetaTensor(torch.tensor([k]), affine=self.affine, meta=meta)}
+        return {"image": MetaTensor(torch.tensor([k]), affine=self.affine, meta=meta), "volume": k}

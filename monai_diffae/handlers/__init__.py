@@ -2,6 +2,7 @@
 from .attributes import AttributeFitter as AttributeFitter
 from .figures import FigureSaver as FigureSaver
 from .gradient_clipping import GradientClippingHandler as GradientClippingHandler
+from .montage import MontageSaver as MontageSaver
 from .resume import find_last_checkpoint as find_last_checkpoint
 from .resume import resume_training as resume_training
 from .resume import run_to_end as run_to_end

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from ignite.engine import Engine, Events
@@ -20,11 +21,15 @@ class LatentsTableSaver:
     Args:
         filename: CSV file.
         data_root_dir: files in it are named relative to it.
+        numbers: keys of the output with a number an item, for a column each.
     """
 
-    def __init__(self, filename: str | os.PathLike, data_root_dir: str | os.PathLike = "") -> None:
+    def __init__(
+        self, filename: str | os.PathLike, data_root_dir: str | os.PathLike = "", numbers: Sequence[str] = ()
+    ) -> None:
         self.filename = Path(filename)
         self.data_root_dir = data_root_dir
+        self.numbers = tuple(numbers)
 
     def attach(self, engine: Engine) -> None:
         """
@@ -49,6 +54,7 @@ class LatentsTableSaver:
             for item, output in zip(engine.state.batch, engine.state.output):
                 z_sem = output["z_sem"].flatten().tolist()
                 place = {"slice": int(item["slice"])} if "slice" in item else {}
+                place |= {name: f"{float(output[name]):.6g}" for name in self.numbers}
                 if f.tell() == 0:
                     table.writerow(["file", *place, *(f"z_{i}" for i in range(len(z_sem)))])
                 file = source_file(item, self.data_root_dir)

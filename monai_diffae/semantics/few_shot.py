@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import logging
+
 import torch
 
 from monai_diffae.semantics.attributes import AttributeDirections
 
 __all__ = ["fit_few_shot"]
+
+logger = logging.getLogger(__name__)
 
 
 def fit_few_shot(
@@ -14,13 +18,11 @@ def fit_few_shot(
     name: str,
     groups: torch.Tensor | None = None,
     regularization: float = 1.0,
-    max_unlabelled: int = 1000,
-    seed: int = 0,
 ) -> AttributeDirections:
     """A classifier of one class from few labels: positive and negative, or positive and unlabelled.
 
-    Where there is no negative label, unlabelled codes stand in for the negative ones, as in the paper. The classes are
-    weighted to be balanced, whatever their numbers.
+    Where there is no negative label, the unlabelled codes stand in for the negative ones, as in the paper; else they are
+    not used. The classes are weighted to be balanced, whatever their numbers.
 
     References:
         Diffusion Autoencoders, Preechakul et al., CVPR 2022, https://arxiv.org/abs/2111.15640, Sec. 5.4 (few-shot
@@ -31,31 +33,24 @@ def fit_few_shot(
         labels: shape ``(N,)``: 1, 0, or NaN for an unlabelled code.
         name: of the class, the only attribute of the result.
         groups: which codes belong together, see :meth:`AttributeDirections.fit`.
-        regularization: inverse strength, scikit-learn's ``C``.
-        max_unlabelled: of more unlabelled codes so many are drawn.
-        seed: of the draw.
+        regularization: inverse strength, scikit-learn's ``C``. Probabilities need a larger one than directions do.
 
     Raises:
         ValueError: for other labels, without a positive one, or with neither a negative nor an unlabelled one.
     """
     labels = labels.double().cpu()
-    unlabelled = labels.isnan()
-    if labels.shape != (len(z_sem),) or not bool(((labels == 0) | (labels == 1) | unlabelled).all()):
+    unlabelled, positive, negative = labels.isnan(), labels == 1, labels == 0
+    if labels.shape != (len(z_sem),) or not bool((positive | negative | unlabelled).all()):
         raise ValueError(
             f"Expected {len(z_sem)} labels of 1, 0 or NaN (unlabelled) for {name!r}, got shape {list(labels.shape)} "
             f"with the values {labels.unique()[:10].tolist()}."
         )
-    positive, negative = labels == 1, labels == 0
+    counts = f"{int(positive.sum())} positive, {int(negative.sum())} negative, {int(unlabelled.sum())} unlabelled"
     if not positive.any() or not (negative | unlabelled).any():
-        raise ValueError(
-            f"{name!r} needs a positive label and a negative one, or unlabelled images beside; got {int(positive.sum())} "
-            f"positive, {int(negative.sum())} negative and {int(unlabelled.sum())} unlabelled."
-        )
-    if not negative.any():
-        candidates = unlabelled.nonzero().flatten()
-        order = torch.randperm(len(candidates), generator=torch.Generator().manual_seed(seed))
-        negative[candidates[order[:max_unlabelled]]] = True
-    chosen = positive | negative
+        raise ValueError(f"{name!r} needs positive labels, and negative ones or unlabelled images; got {counts}.")
+    others = negative if negative.any() else unlabelled
+    logger.info(f"{name}: fitted on {counts} codes; the {'negative' if negative.any() else 'unlabelled'} ones are 0.")
+    chosen = positive | others
     return AttributeDirections.fit(
         z_sem[chosen],
         {name: positive[chosen].double()},
