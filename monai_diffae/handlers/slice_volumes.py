@@ -27,8 +27,8 @@ class SliceVolumeSaver:
 
     Args:
         output_dir: folder to write to.
-        keys: from a key of the evaluator's output to the postfix of its files, empty for none. Outputs are ``(1, X, Y)``, or
-            ``(N, 1, X, Y)`` for a series, which becomes the fourth dimension of the file.
+        keys: from a key of the evaluator's output to the postfix of its files, empty for none. Outputs are
+            ``(1, X, Y)``, or ``(N, 1, X, Y)`` for a series, which becomes the fourth dimension of the file.
         data_root_dir: folder of the sources.
     """
 

@@ -50,7 +50,7 @@ class LatentSampler:
         self.seed = seed
 
     def generator(self, k: int, j: int = 0) -> torch.Generator:
-        """Of the j-th z_sem that is drawn for sample k. The sample's x_T has (seed, k), so numbers here start from 1."""
+        """Of the j-th z_sem drawn for sample k. The sample's x_T has (seed, k), so the last number here starts from 1."""
         return torch.Generator().manual_seed(derive_seed(self.seed, k, 1 + j))
 
     def noise(self, generator: torch.Generator) -> torch.Tensor:

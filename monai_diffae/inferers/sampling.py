@@ -70,11 +70,9 @@ class SamplingInferer(Inferer):
             )
         indices = numbers.flatten().tolist()
         latents = self.latent_sampler(indices, numbers.device)
-        template = torch.zeros((1, *self.image_shape), device=numbers.device)
+        x_T = torch.zeros((1, *self.image_shape), device=numbers.device)
         if self.x_T == "random":
-            x_T = torch.cat([self.stochastic_code.draw(template, k) for k in indices])
-        else:
-            x_T = template
+            x_T = torch.cat([self.stochastic_code.draw(x_T, k) for k in indices])
         sample = self.inferer.decode(latents["z_sem"], x_T, network)
         return latents | {"sample": like_input(sample, inputs)}
 

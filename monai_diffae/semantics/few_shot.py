@@ -21,8 +21,8 @@ def fit_few_shot(
 ) -> AttributeDirections:
     """A classifier of one class from few labels: positive and negative, or positive and unlabelled.
 
-    Where there is no negative label, the unlabelled codes stand in for the negative ones, as in the paper; else they are
-    not used. The classes are weighted to be balanced, whatever their numbers.
+    Where there is no negative label, the unlabelled codes stand in for the negative ones, as in the paper; else they
+    are not used. The classes are weighted to be balanced, whatever their numbers.
 
     References:
         Diffusion Autoencoders, Preechakul et al., CVPR 2022, https://arxiv.org/abs/2111.15640, Sec. 5.4 (few-shot
