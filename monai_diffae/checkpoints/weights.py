@@ -32,5 +32,5 @@ def load_weights(network: Network, path: str | os.PathLike) -> Network:
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
-        raise ValueError(f"The weights in {os.fspath(path)!r} are of another network: {error}") from error
+        raise ValueError(f"The weights in {os.fspath(path)!r} are of another network: {error}") from None
     return network

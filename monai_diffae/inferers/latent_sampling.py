@@ -31,7 +31,8 @@ class LatentSampler:
             of the samples.
         scheduler: of the latent diffusion.
         statistics: of z_sem; its D is that of the network.
-        num_inference_steps: evaluations of the network.
+        num_inference_steps: evaluations of the network. DDIM contracts: of normal codes the deviation that is left is
+            0.81 with 20 steps, 0.95 with 100 and 0.99 with 500 (the schedule's own; they are cheap).
         seed: of the samples.
     """
 
@@ -40,7 +41,7 @@ class LatentSampler:
         network: nn.Module,
         scheduler: InvertibleDDIMScheduler,
         statistics: LatentStatistics,
-        num_inference_steps: int = 100,
+        num_inference_steps: int = 500,
         seed: int = 0,
     ) -> None:
         self.network = network
@@ -50,7 +51,7 @@ class LatentSampler:
         self.seed = seed
 
     def generator(self, k: int, j: int = 0) -> torch.Generator:
-        """Of the j-th z_sem drawn for sample k. The sample's x_T has (seed, k), so the last number here starts from 1."""
+        """Of the j-th z_sem drawn for sample k. Its x_T has (seed, k), or (seed, k, 0): numbers here start from 1."""
         return torch.Generator().manual_seed(derive_seed(self.seed, k, 1 + j))
 
     def noise(self, generator: torch.Generator) -> torch.Tensor:
