@@ -13,7 +13,7 @@ def test_weights_are_loaded_into_the_network_that_is_returned(tmp_path):
 
 
 def test_missing_weights_are_an_error_that_names_the_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no weights .*model.pt"):
+    with pytest.raises(FileNotFoundError, match=r"no weights .*model\.pt"):
         load_weights(torch.nn.Linear(3, 2), tmp_path / "model.pt")
 
 

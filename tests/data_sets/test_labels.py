@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -104,4 +105,4 @@ def test_each_mask_needs_its_label():
 
 
 def test_items_that_are_not_labelled_stay_so_though_they_have_a_mask():
-    assert np.isnan(MaskToLabeld("mask", ["lesion"])({"mask": mask(2), "lesion": float("nan")})["lesion"])
+    assert math.isnan(MaskToLabeld("mask", ["lesion"])({"mask": mask(2), "lesion": float("nan")})["lesion"])
