@@ -1,13 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 from .brain_slices import ensure_brain_slices as ensure_brain_slices
 from .brain_slices import generate_brain_slices as generate_brain_slices
+from .few_labels import few_shot_data as few_shot_data
 from .folders import find_images as find_images
 from .folders import find_volumes as find_volumes
 from .folders import split_volumes as split_volumes
 from .labels import MaskToLabeld as MaskToLabeld
 from .labels import add_labels as add_labels
+from .latent_batches import LatentBatches as LatentBatches
+from .latents import encode_dataset as encode_dataset
+from .latents import encode_once as encode_once
+from .latents import encoding_fingerprint as encoding_fingerprint
 from .pairs import ImageChains as ImageChains
 from .pairs import find_chains as find_chains
+from .sample_indices import SampleIndices as SampleIndices
 from .seeded import EndlessSampler as EndlessSampler
 from .seeded import RandDiffusionNoised as RandDiffusionNoised
 from .seeded import SeededDataset as SeededDataset

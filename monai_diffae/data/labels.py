@@ -56,7 +56,8 @@ def _number(cell: str) -> float:
 
 
 class MaskToLabeld(MapTransform):
-    """A label of a slice from a mask: 1 where enough of it is in the slice, else 0. Replaces the volume's label.
+    """A label of a slice from a mask: 1 where enough of it is in the slice, else 0. Replaces the volume's label, unless
+    that is NaN (not labelled).
 
     Args:
         keys: of the masks; an item that lacks one keeps its label.
@@ -74,5 +75,6 @@ class MaskToLabeld(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
         for key, label in self.key_iterator(d, self.labels):
-            d[label] = float((d[key] > 0.5).sum() >= self.min_area)
+            if not math.isnan(d.get(label, 0.0)):
+                d[label] = float((d[key] > 0.5).sum() >= self.min_area)
         return d

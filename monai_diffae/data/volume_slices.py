@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,7 +25,7 @@ class VolumeSlices(Dataset):
     An item holds the slices ``(C, X, Y)``, with the affine of the slice if they are MetaTensors, the index
     ``slice`` along Z, and ``volume``, the index of the volume in ``data``.
 
-    The shapes are read once, on construction: give it a data set that caches.
+    The shapes are read once, when they are first needed: give it a data set that caches.
 
     Raises:
         ValueError: for a range that is not inside [0, 1].
@@ -44,16 +45,24 @@ class VolumeSlices(Dataset):
                 f"got {num_slices} and {list(slice_range)}."
             )
         self.data = data
+        self.num_slices = num_slices
+        self.slice_range = (low, high)
         self.keys = tuple(keys)
-        self._index: list[tuple[int, int]] = []  # (volume, slice)
-        for volume in range(len(data)):
-            depth = data[volume][self.keys[0]].shape[-1]
+
+    @functools.cached_property
+    def _index(self) -> list[tuple[int, int]]:
+        """(volume, slice) of every item."""
+        low, high = self.slice_range
+        index: list[tuple[int, int]] = []
+        for volume in range(len(self.data)):
+            depth = self.data[volume][self.keys[0]].shape[-1]
             first = min(int(low * depth), depth - 1)
             available = max(round(high * depth) - first, 1)
-            taken = available if num_slices is None else min(num_slices, available)
+            taken = available if self.num_slices is None else min(self.num_slices, available)
             stride = available // taken  # one for all, so that the slices of a volume make a volume again
             first += (available - (taken - 1) * stride - 1) // 2
-            self._index += [(volume, first + i * stride) for i in range(taken)]
+            index += [(volume, first + i * stride) for i in range(taken)]
+        return index
 
     @property
     def volume_starts(self) -> list[int]:

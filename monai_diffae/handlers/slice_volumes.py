@@ -28,8 +28,8 @@ class SliceVolumeSaver:
 
     Args:
         output_dir: folder to write to.
-        keys: from a key of the evaluator's output to the postfix of its files. Outputs are ``(1, X, Y)``, or
-            ``(N, 1, X, Y)`` for a series, which becomes the fourth dimension of the file.
+        keys: from a key of the evaluator's output to the postfix of its files, empty for none. Outputs are
+            ``(1, X, Y)``, or ``(N, 1, X, Y)`` for a series, which becomes the fourth dimension of the file.
         data_root_dir: folder of the sources.
     """
 
@@ -61,7 +61,7 @@ class SliceVolumeSaver:
             self._volume = int(item["volume"])
             self._stem = result_stem(item, self.data_root_dir)
             self._slices.append(
-                {"slice": int(item["slice"]), "affine": item["image"].affine.cpu()}
+                {"slice": int(item.get("slice", 0)), "affine": item["image"].affine.cpu()}
                 | {key: convert_to_tensor(output[key], track_meta=False).cpu() for key in self.keys}
             )
 
@@ -74,7 +74,7 @@ class SliceVolumeSaver:
         for key, postfix in self.keys.items():
             volume = torch.stack([s[key] for s in self._slices], dim=-1)  # (1, X, Y, Z) or (N, 1, X, Y, Z)
             data = volume.flatten(0, 1).movedim(0, -1) if volume.ndim == 5 else volume[0]
-            path = self.output_dir / f"{self._stem}_{postfix}.nii.gz"
+            path = self.output_dir / f"{self._stem}{'_' if postfix else ''}{postfix}.nii.gz"
             path.parent.mkdir(parents=True, exist_ok=True)
             partial = path.with_name(f".partial.{path.name}")
             # Not by MONAI's SaveImage, which cannot write a volume of one slice.

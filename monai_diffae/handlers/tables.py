@@ -31,7 +31,7 @@ class _ItemTableSaver:
 
     def rows(self, output: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """The further cells of an item's rows, by column, from the evaluator's output for it."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} says nothing about an item.")
 
     def attach(self, engine: Engine) -> None:
         """
@@ -75,10 +75,18 @@ class LatentsTableSaver(_ItemTableSaver):
     Args:
         filename: CSV file.
         data_root_dir: files in it are named relative to it.
+        numbers: keys of the output with a number an item, for a column each before z_sem.
     """
 
+    def __init__(
+        self, filename: str | os.PathLike, data_root_dir: str | os.PathLike = "", numbers: Sequence[str] = ()
+    ) -> None:
+        super().__init__(filename, data_root_dir)
+        self.numbers = tuple(numbers)
+
     def rows(self, output: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        yield {f"z_{i}": value for i, value in enumerate(output["z_sem"].flatten().tolist())}
+        z_sem = output["z_sem"].flatten().tolist()
+        yield {n: float(output[n]) for n in self.numbers} | {f"z_{i}": value for i, value in enumerate(z_sem)}
 
 
 class EditsTableSaver(_ItemTableSaver):

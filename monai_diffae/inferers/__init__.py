@@ -4,7 +4,10 @@ from .adversarial import PredictedImageInferer as PredictedImageInferer
 from .autoencoding import DiffusionAutoencoderInferer as DiffusionAutoencoderInferer
 from .autoencoding import ReconstructionInferer as ReconstructionInferer
 from .interpolation import InterpolationInferer as InterpolationInferer
+from .latent_sampling import ConditionalLatentSampler as ConditionalLatentSampler
+from .latent_sampling import LatentSampler as LatentSampler
 from .manipulation import ManipulationInferer as ManipulationInferer
+from .sampling import SamplingInferer as SamplingInferer
 from .semantic_gap import SemanticGapInferer as SemanticGapInferer
 from .swap import SwapInferer as SwapInferer
 from .variation import VariationInferer as VariationInferer

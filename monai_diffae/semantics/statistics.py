@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import os
+
 import torch
 import torch.nn as nn
 
@@ -39,6 +41,18 @@ class LatentStatistics(nn.Module):
         if z_sem.ndim != 2 or len(z_sem) < 2:
             raise ValueError(f"z_sem must have shape (N, D) with two codes or more, got {list(z_sem.shape)}.")
         return cls(z_sem.mean(dim=0), z_sem.std(dim=0))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> LatentStatistics:
+        """Read a file of the state dict, as training of the latent diffusion and the conversion of weights write it.
+
+        Raises:
+            ValueError: if it holds something else.
+        """
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if set(state) != {"mean", "std"}:
+            raise ValueError(f"{os.fspath(path)!r} must hold mean and std of z_sem, got {sorted(state)[:5]}.")
+        return cls(state["mean"], state["std"])
 
     def normalize(self, z_sem: torch.Tensor) -> torch.Tensor:
         """``(z_sem - mean) / std``, shape ``(B, D)``."""

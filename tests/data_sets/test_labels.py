@@ -109,3 +109,7 @@ def test_items_without_a_mask_keep_their_label():
 def test_each_mask_needs_its_label():
     with pytest.raises(ValueError, match="Expected one label for each of the masks"):
         MaskToLabeld(["a", "b"], ["lesion"])
+
+
+def test_items_that_are_not_labelled_stay_so_though_they_have_a_mask():
+    assert math.isnan(MaskToLabeld("mask", ["lesion"])({"mask": mask(2), "lesion": float("nan")})["lesion"])

@@ -174,3 +174,9 @@ def test_a_saver_starts_from_nothing_after_an_interrupted_run(dataset_dir, tmp_p
     assert not (tmp_path / "out").exists()
     evaluator(dataset_dir, device, saver, stop_once, batch_size=1, num_slices=3).run()
     assert nib.load(tmp_path / "out" / "a" / "T1_x2.nii.gz").shape == (6, 5, 3)
+
+
+def test_without_a_postfix_a_file_has_the_name_of_its_source(dataset_dir, tmp_path, device):
+    saver = SliceVolumeSaver(tmp_path / "out", {"double": ""}, dataset_dir)
+    evaluator(dataset_dir, device, saver, double).run()
+    assert files(tmp_path / "out") == ["a/T1.nii.gz", "b/T1.nii.gz", "c.nii.gz"]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from ignite.engine import Engine
 from monai.data import DataLoader, MetaTensor
 from monai.engines import SupervisedEvaluator
 from monai.transforms import FlattenSubKeysd
@@ -139,3 +140,15 @@ def test_the_table_of_a_series_has_a_row_an_edit(tmp_path, device, edits):
 def test_edits_are_by_an_amount_or_to_a_target(edits):
     with pytest.raises(ValueError, match="exactly one of amount and target"):
         EditsTableSaver("edits.csv", "lesion", **edits)
+
+
+@pytest.mark.parametrize("numbers", [(), ("tries", "probability")])
+def test_numbers_of_the_result_get_columns_of_their_own(tmp_path, numbers):
+    item = {"image": MetaTensor(torch.zeros(1), meta={"filename_or_obj": "a.png"})}
+    result = {"z_sem": torch.tensor([1.0, 2.0]), "tries": torch.tensor(7), "probability": 0.25}
+    engine = Engine(lambda engine, batch: [result])
+    LatentsTableSaver(tmp_path / "latents.csv", numbers=numbers).attach(engine)
+    engine.run([[item]])
+    head, row = read(tmp_path / "latents.csv")
+    assert head == ["file", *numbers, "z_0", "z_1"]
+    assert row[1:] == [*(["7", "0.25"] if numbers else []), "1", "2"]

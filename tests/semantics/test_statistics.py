@@ -66,3 +66,12 @@ def test_mean_and_std_of_other_shapes_are_an_error(mean, std):
 def test_standard_deviation_that_is_not_positive_is_an_error(value):
     with pytest.raises(ValueError, match=r"std must be positive; dimensions \[1\]"):
         LatentStatistics(torch.zeros(2), torch.tensor([1.0, value]))
+
+
+def test_statistics_are_read_from_a_file_of_their_state(z_sem, tmp_path):
+    statistics = LatentStatistics.fit(z_sem)
+    torch.save(statistics.state_dict(), tmp_path / "statistics.pt")
+    assert_close(LatentStatistics.load(tmp_path / "statistics.pt").state_dict(), statistics.state_dict())
+    torch.save({"weight": z_sem}, tmp_path / "other.pt")
+    with pytest.raises(ValueError, match=r"must hold mean and std of z_sem, got \['weight'\]"):
+        LatentStatistics.load(tmp_path / "other.pt")

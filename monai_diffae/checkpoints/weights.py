@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import os
+from typing import TypeVar
+
+import torch
+import torch.nn as nn
+
+__all__ = ["load_weights"]
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def load_weights(network: Network, path: str | os.PathLike) -> Network:
+    """Load a plain state dict into a network, strictly, and return the network.
+
+    For configurations in which something is computed from the loaded network before an engine starts, which is when
+    MONAI's ``CheckpointLoader`` loads.
+
+    Args:
+        network: on its device.
+        path: file of a state dict, as the bundles' ``models/*.pt``.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the state dict is not one of this network.
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"There are no weights {os.fspath(path)!r}; train them or give another file.")
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(f"The weights in {os.fspath(path)!r} are of another network: {error}") from None
+    return network

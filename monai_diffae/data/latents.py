@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""z_sem of a data set: encoded once, kept in a file, re-used while it still fits."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn as nn
+from monai.data import DataLoader
+from monai.utils import convert_to_tensor
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+__all__ = ["encode_dataset", "encode_once", "encoding_fingerprint"]
+
+logger = logging.getLogger(__name__)
+
+
+@torch.no_grad()
+def encode_dataset(
+    dataset: Dataset,
+    network: nn.Module,
+    batch_size: int,
+    device: torch.device | str = "cpu",
+    keys: Sequence[str] = (),
+    num_workers: int = 0,
+) -> dict[str, torch.Tensor]:
+    """z_sem of all items, batch by batch, the network in evaluation mode, with a progress bar.
+
+    Args:
+        dataset: items with ``image`` in [-1, 1], shape ``(C, *spatial)``, and ``volume`` for slices of a volume.
+        network: a :class:`~monai_diffae.networks.DiffusionAutoencoder` on ``device``; its mode is restored.
+        batch_size: images a batch.
+        device: where the network is.
+        keys: numbers of the items to collect as well.
+        num_workers: of the data loader.
+
+    Returns:
+        On the CPU: ``z_sem`` ``(N, D)`` float32; ``source`` ``(N,)``, the item's ``volume``, or its index where it has
+        none; ``(N,)`` float64 for each of ``keys``.
+    """
+    loader = DataLoader(dataset, batch_size=batch_size, num_workers=num_workers)
+    codes, sources, numbers = [], [], {key: [] for key in keys}
+    was_training, count = network.training, 0
+    network.eval()
+    try:
+        for batch in tqdm(loader, desc="encode", unit="batch"):
+            images = convert_to_tensor(batch["image"], track_meta=False).to(device)
+            codes.append(network.encode(images).float().cpu())
+            sources.append(torch.as_tensor(batch.get("volume", torch.arange(count, count + len(images)))))
+            for key, values in numbers.items():
+                values.append(torch.as_tensor(batch[key], dtype=torch.float64).cpu())
+            count += len(images)
+    finally:
+        network.train(was_training)
+    collected = {"z_sem": codes, "source": sources} | numbers
+    return {key: torch.cat(values) for key, values in collected.items()}
+
+
+def encoding_fingerprint(
+    encoder: nn.Module,
+    data: Sequence[Mapping[str, Any]],
+    preprocessing: Any,
+    settings: Mapping[str, Any] | None = None,
+) -> dict[str, str]:
+    """What the codes of a data set depend on, as one hash for each part.
+
+    Args:
+        encoder: its weights.
+        data: a MONAI data list: path, size and time of change of each ``image``.
+        preprocessing: the transform of an item of ``data``: what it makes of the first and the last file, so that any
+            change of any setting counts.
+        settings: what else decides which codes there are, e.g. the range of slices.
+    """
+    weights = hashlib.sha256()
+    for name, value in encoder.state_dict().items():
+        weights.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        weights.update(value.detach().cpu().contiguous().view(-1).numpy().tobytes())
+    files = hashlib.sha256()
+    for item in data:
+        status = os.stat(item["image"])
+        files.update(f"{os.path.abspath(item['image'])} {status.st_size} {status.st_mtime_ns}\n".encode())
+    prepared = hashlib.sha256()
+    for item in (data[0], data[-1]):
+        image = convert_to_tensor(preprocessing(dict(item))["image"], track_meta=False)
+        prepared.update(f"{image.dtype} {tuple(image.shape)}".encode())
+        prepared.update(image.cpu().contiguous().numpy().tobytes())
+    return {
+        "weights of the encoder": weights.hexdigest(),
+        "files of the data set": files.hexdigest(),
+        "preprocessing": prepared.hexdigest(),
+        "settings": repr(sorted((settings or {}).items())),
+    }
+
+
+def _read(path: Path, fingerprint: Mapping[str, str]) -> dict[str, torch.Tensor] | None:
+    """The codes in a file if they fit, else None and a line in the log that says why."""
+    if not path.exists():
+        logger.info(f"{path} does not exist: the data set is encoded.")
+        return None
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        found, latents = content["fingerprint"], content["latents"]
+    except Exception as error:  # whatever is wrong with the file, it can be made again
+        logger.info(f"{path} cannot be read ({type(error).__name__}): the data set is encoded anew.")
+        return None
+    changed = [part for part, value in fingerprint.items() if found.get(part) != value]
+    if changed:
+        logger.info(f"{path} was made with other {' and other '.join(changed)}: the data set is encoded anew.")
+        return None
+    logger.info(f"Re-used {len(latents['z_sem'])} codes of {path}.")
+    return latents
+
+
+def encode_once(
+    path: str | os.PathLike,
+    dataset: Dataset,
+    network: nn.Module,
+    fingerprint: Mapping[str, str],
+    batch_size: int,
+    device: torch.device | str = "cpu",
+    num_workers: int = 0,
+) -> dict[str, torch.Tensor]:
+    """:func:`encode_dataset`, or what an earlier call has written to ``path`` if its fingerprint is the same.
+
+    The file appears when all is encoded: an interrupted call leaves the old one, or none.
+
+    Args:
+        path: file to read or to write.
+        dataset: see :func:`encode_dataset`; not touched where the file fits.
+        network: a diffusion autoencoder with its weights.
+        fingerprint: of :func:`encoding_fingerprint`.
+        batch_size: images a batch.
+        device: where the network is.
+        num_workers: of the data loader.
+
+    Returns:
+        ``z_sem`` ``(N, D)`` and ``source`` ``(N,)``.
+    """
+    path = Path(path)
+    latents = _read(path, fingerprint)
+    if latents is not None:
+        return latents
+    latents = encode_dataset(dataset, network, batch_size, device, num_workers=num_workers)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        torch.save({"fingerprint": dict(fingerprint), "latents": latents}, partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return latents

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the workflows of a bundle's latent diffusion on a small network that the tests make."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.bundle import ConfigParser, ConfigWorkflow
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+class Bundle:
+    """A bundle with the weights of an untrained autoencoder in ``folder``."""
+
+    def __init__(self, name: str, folder: Path, **options: Any) -> None:
+        self.root = REPOSITORY / "bundles" / name
+        self.configs = self.root / "configs"
+        parser = ConfigParser()
+        parser.read_config(str(self.configs / "inference.yaml"))
+        parser.update(options)
+        torch.manual_seed(0)
+        torch.save(parser.get_parsed_content("network_def").state_dict(), folder / "model.pt")
+        self.options = options | {"ckpt_path": str(folder / "model.pt")}
+
+    def workflow(self, *names: str, workflow_type: str = "infer", **options: Any) -> ConfigWorkflow:
+        workflow = ConfigWorkflow(
+            [str(self.configs / f"{name}.yaml") for name in names],
+            meta_file=str(self.configs / "metadata.json"),
+            logging_file=False,
+            workflow_type=workflow_type,
+            bundle_root=str(self.root),
+            **(self.options | options),
+        )
+        workflow.initialize()
+        assert workflow.check_properties() == []
+        return workflow
+
+    def run(self, *names: str, **options: Any) -> ConfigWorkflow:
+        workflow = self.workflow(*names, **options)
+        workflow.run()
+        return workflow
+
+    def train(self, folder: Path, *presets: str, **options: Any) -> ConfigWorkflow:
+        """A training of a few iterations into ``folder``."""
+        few = {"latent_batch_size": 8, "latent_max_iterations": 4, "epoch_length": 2, "val_interval": 1}
+        few |= {"latent_network_def::hidden_dim": 32, "latent_network_def::num_layers": 3}
+        few |= {"output_dir": str(folder)}
+        return self.run("inference", "train_latent", *presets, workflow_type="train", **(few | options))
+
+
+def weights_of(folder: Path) -> dict[str, str]:
+    """Options by which sample.yaml takes the weights of :meth:`Bundle.train`."""
+    return {
+        "latent_ckpt_path": str(folder / "models" / "latent.pt"),
+        "statistics_path": str(folder / "models" / "statistics.pt"),
+        "latent_network_def::hidden_dim": 32,
+        "latent_network_def::num_layers": 3,
+        "num_latent_inference_steps": 5,
+        "num_inference_steps": 2,
+        "progress": False,
+    }
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as f:
+        return list(csv.DictReader(f))
+
+
+def root_cause(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error)

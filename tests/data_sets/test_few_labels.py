@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+import math
+
+import pytest
+
+from monai_diffae.data import few_shot_data
+
+
+@pytest.fixture
+def data(tmp_path) -> list[dict]:
+    return [{"image": str(tmp_path / f"{i}.png")} for i in range(12)]
+
+
+def write(tmp_path, text: str):
+    file = tmp_path / "labels.csv"
+    file.write_text(text, encoding="utf-8-sig")
+    return file
+
+
+def test_positive_and_negative_files_are_enough_by_themselves(data, tmp_path):
+    file = write(tmp_path, "file,label\n3.png,1\n1.png,0\n2.png,\n")
+    items = few_shot_data(data, file)
+    assert [(item["image"][-5:], item["label"]) for item in items] == [("1.png", 0.0), ("3.png", 1.0)]
+
+
+@pytest.mark.parametrize("max_unlabelled", [3, 100])
+def test_without_negative_ones_some_unlabelled_files_are_drawn(data, tmp_path, max_unlabelled):
+    file = write(tmp_path, "file,round,label\n3.png,0,1\n4.png,0,1.0\n2.png,0,\n")
+    items = few_shot_data(data, file, max_unlabelled=max_unlabelled, seed=1)
+    assert [item["image"] for item in items] == sorted(
+        (i["image"] for i in items), key=[i["image"] for i in data].index
+    )
+    assert sum(item["label"] == 1 for item in items) == 2
+    assert sum(math.isnan(item["label"]) for item in items) == min(max_unlabelled, 10)
+    again = few_shot_data(data, file, max_unlabelled=max_unlabelled, seed=1)
+    assert [item["image"] for item in again] == [item["image"] for item in items]
+
+
+def test_the_draw_depends_on_the_seed(data, tmp_path):
+    file = write(tmp_path, "file,label\n3.png,1\n")
+    draws = {tuple(i["image"] for i in few_shot_data(data, file, max_unlabelled=4, seed=s)) for s in range(5)}
+    assert len(draws) > 1
+
+
+def test_another_column_can_hold_the_labels(data, tmp_path):
+    file = write(tmp_path, "file,smile\n3.png,1\n4.png,0\n")
+    assert len(few_shot_data(data, file, "smile")) == 2
+    with pytest.raises(ValueError, match=r"no column label; it has \['file', 'smile'\]"):
+        few_shot_data(data, file)
+
+
+@pytest.mark.parametrize("label", ["2", "yes", "nan", "-1", "0.5"])
+def test_another_label_is_an_error_that_names_the_file(data, tmp_path, label):
+    file = write(tmp_path, f"file,label\n3.png,{label}\n")
+    with pytest.raises(ValueError, match=f"row of 3.png: label must be 1, 0 or empty .* got '{label}'"):
+        few_shot_data(data, file)
+
+
+def test_a_labelled_file_that_is_not_there_is_an_error(data, tmp_path):
+    file = write(tmp_path, "file,label\n3.png,1\nelsewhere.png,0\n")
+    with pytest.raises(ValueError, match=r"1 files that are not in dataset_dir, .*elsewhere.png"):
+        few_shot_data(data, file)
