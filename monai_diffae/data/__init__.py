@@ -10,6 +10,10 @@ from .folders import split_volumes as split_volumes
 from .labels import MaskToLabeld as MaskToLabeld
 from .labels import add_labels as add_labels
 from .pairs import SlicePairs as SlicePairs
+from .pictures import CenterCropToAspectd as CenterCropToAspectd
+from .pictures import PasteIntoSourced as PasteIntoSourced
+from .pictures import PictureReader as PictureReader
+from .pictures import PictureWriter as PictureWriter
 from .seeded import EndlessSampler as EndlessSampler
 from .seeded import RandDiffusionNoised as RandDiffusionNoised
 from .seeded import SeededDataset as SeededDataset

@@ -2,6 +2,7 @@
 from .attributes import AttributeFitter as AttributeFitter
 from .figures import FigureSaver as FigureSaver
 from .gradient_clipping import GradientClippingHandler as GradientClippingHandler
+from .initial_weights import load_initial_weights as load_initial_weights
 from .resume import find_last_checkpoint as find_last_checkpoint
 from .resume import resume_training as resume_training
 from .resume import run_to_end as run_to_end
