@@ -43,7 +43,7 @@ def load_initial_weights(path: str | os.PathLike | None, networks: Sequence[nn.M
     except Exception as error:  # whatever a damaged or foreign file makes the reader raise
         raise ValueError(
             f"{name} cannot be read: expected a state dict that torch.save has written ({type(error).__name__})."
-        ) from error
+        ) from None  # PyTorch's message advises to load without weights_only, which would run code
     if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ValueError(f"{name} are no plain state dict; give a file such as models/model.pt.")
     if difference := _difference(state, networks[0].state_dict()):

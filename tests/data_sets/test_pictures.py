@@ -148,6 +148,7 @@ def test_pixels_without_a_black_and_white_are_refused(tmp_path, dtype):
         load(tmp_path / "a.tif", 1)
     error = root_cause(raised.value)
     assert isinstance(error, ValueError)
+    assert str(error).startswith(f"{tmp_path / 'a.tif'} cannot be read")
     assert "rescale it to 8 or 16 bits" in str(error)
 
 

@@ -62,7 +62,8 @@ class PictureReader(ImageReader):
             with Image.open(img) as image:
                 pixels = self._pixels(ImageOps.exif_transpose(image))
         except Exception as error:  # Pillow's decoders have many names for a damaged file
-            raise ValueError(f"{img} cannot be read as a picture: {error}") from error
+            # From None: of a chain, print_root_cause shows users the first error, which does not name the file.
+            raise ValueError(f"{img} cannot be read as a picture: {error}") from None
         channel_dim = -1 if pixels.ndim == 3 else float("nan")
         meta = {MetaKeys.SPATIAL_SHAPE: np.asarray(pixels.shape[:2]), MetaKeys.ORIGINAL_CHANNEL_DIM: channel_dim}
         return pixels, meta
