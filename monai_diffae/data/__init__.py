@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 from .brain_slices import ensure_brain_slices as ensure_brain_slices
 from .brain_slices import generate_brain_slices as generate_brain_slices
+from .digits import ensure_digits as ensure_digits
+from .digits import generate_digits as generate_digits
+from .digits import load_digits_arrays as load_digits_arrays
 from .few_labels import few_shot_data as few_shot_data
 from .folders import find_images as find_images
 from .folders import find_volumes as find_volumes
@@ -13,6 +16,10 @@ from .latents import encode_once as encode_once
 from .latents import encoding_fingerprint as encoding_fingerprint
 from .pairs import ImageChains as ImageChains
 from .pairs import find_chains as find_chains
+from .pictures import CenterCropToAspectd as CenterCropToAspectd
+from .pictures import PasteIntoSourced as PasteIntoSourced
+from .pictures import PictureReader as PictureReader
+from .pictures import PictureWriter as PictureWriter
 from .sample_indices import SampleIndices as SampleIndices
 from .seeded import EndlessSampler as EndlessSampler
 from .seeded import RandDiffusionNoised as RandDiffusionNoised

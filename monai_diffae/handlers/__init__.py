@@ -3,6 +3,7 @@ from .attributes import AttributeFitter as AttributeFitter
 from .figures import FigureSaver as FigureSaver
 from .gradient_clipping import GradientClippingHandler as GradientClippingHandler
 from .gradient_norm import GradientNormRecorder as GradientNormRecorder
+from .initial_weights import load_initial_weights as load_initial_weights
 from .montage import MontageSaver as MontageSaver
 from .picture_series import PictureSeriesSaver as PictureSeriesSaver
 from .resume import find_last_checkpoint as find_last_checkpoint

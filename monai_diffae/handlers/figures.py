@@ -32,7 +32,8 @@ class FigureSaver:
             it is lowest.
         value_range: black and white.
         difference_range: blue and red stand for minus and plus this.
-        y_up: the second spatial axis points up (volumes in RAS orientation), or down (pictures).
+        y_up: the spatial axes are x to the right and y upwards (volumes in RAS orientation), or rows from the top and
+            columns (pictures).
         data_root_dir: files in it are named relative to it.
 
     Raises:
@@ -163,5 +164,5 @@ class FigureSaver:
             axis.imshow(self._rows_first(shown[0]), cmap="gray", vmin=0, vmax=1)
 
     def _rows_first(self, image: np.ndarray) -> np.ndarray:
-        """``(X, Y, ...)`` to the rows from the top that matplotlib draws."""
-        return np.rot90(image) if self.y_up else np.swapaxes(image, 0, 1)
+        """The rows from the top that matplotlib draws."""
+        return np.rot90(image) if self.y_up else image

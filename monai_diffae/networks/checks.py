@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
+import torch.nn as nn
 
-__all__ = ["check_image", "check_sizes", "per_level"]
+__all__ = ["check_image", "check_sizes", "network_spatial_size", "per_level"]
 
 
 def check_sizes(spatial_dims: int, **sizes: int | Sequence[int]) -> None:
@@ -41,3 +43,28 @@ def check_image(x: torch.Tensor, spatial_dims: int, in_channels: int, divisor: i
                 f"Every spatial size must be a multiple of {divisor} (patch_size times 2 for every level but the "
                 f"last), got {list(x.shape[2:])}; pad, crop or resize the images."
             )
+
+
+def network_spatial_size(image_size: int | Sequence[int], network: nn.Module, spatial_dims: int = 2) -> list[int]:
+    """The spatial size of a network's images, checked before anything is read or trained.
+
+    Args:
+        image_size: one number for all sides, or one a side (rows, columns).
+        network: with parts that state the ``divisor`` that their images' sides must have, as
+            :class:`SemanticEncoder` and :class:`DiffAEUNet` do.
+        spatial_dims: number of sides.
+
+    Returns:
+        One number a side.
+
+    Raises:
+        ValueError: if there is another number of sides, or one is no positive multiple of the divisors.
+    """
+    divisor = math.lcm(*(int(part.divisor) for part in network.modules() if hasattr(part, "divisor")))
+    sides = [image_size] * spatial_dims if isinstance(image_size, int) else list(image_size)
+    if len(sides) != spatial_dims or not all(isinstance(s, int) and s > 0 and s % divisor == 0 for s in sides):
+        raise ValueError(
+            f"image_size must be one number or a list of {spatial_dims} (height, width), multiples of {divisor} for "
+            f"this network, got {image_size}."
+        )
+    return sides

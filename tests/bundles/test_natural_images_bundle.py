@@ -3,6 +3,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from monai_diffae.checkpoints.official.convert import convert
 from monai_diffae.checkpoints.safe_reading import read_checkpoint
+from monai_diffae.data import load_digits_arrays
+from monai_diffae.root_cause import root_cause
 
 REPOSITORY = Path(__file__).parents[2]
 BUNDLE = REPOSITORY / "bundles" / "natural_images_diffae"
@@ -113,7 +116,7 @@ def test_converted_weights_reconstruct(faces, converted, tmp_path, clip_sample, 
     )
     files = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*_reconstruction.png")}
     assert files == {f"{stem}_reconstruction.png" for stem in ("a", "b", "more/c", "more/d")}
-    assert Image.open(tmp_path / "a_reconstruction.png").size == (16, 16)
+    assert Image.open(tmp_path / "a_reconstruction.png").size == (40, 50)
     assert Image.open(tmp_path / "a_reconstruction.png").mode == "RGB"
     with open(tmp_path / "latents.csv", newline="") as f:
         rows = list(csv.DictReader(f))
@@ -177,29 +180,203 @@ def test_training_runs_resumes_and_its_weights_reconstruct(faces, tmp_path, in_c
         progress=False,
     )
     picture = Image.open(tmp_path / "out" / "more" / "c_reconstruction.png")
-    assert picture.size == (32, 32)
+    assert picture.size == Image.open(faces / "more" / "c.tif").size
     assert picture.mode == ("L" if in_channels == 1 else "RGB")
 
 
-def test_pictures_stand_upright(faces, tmp_path):
-    """The cropped and resized picture that the network gets, not its transpose."""
+def workflow_of(name: str, *overlays: str, **overrides) -> ConfigWorkflow:
+    """Before initialize."""
+    files = [str(CONFIGS / f"{n}.yaml") for n in (name, *overlays)]
+    kind = "train" if name == "train" else "infer"
+    return ConfigWorkflow(files, workflow_type=kind, logging_file=False, bundle_root=str(BUNDLE), **overrides)
+
+
+def root_error_of(workflow: ConfigWorkflow) -> BaseException:
+    with pytest.raises(Exception, match="Failed") as raised:
+        workflow.initialize()
+    return root_cause(raised.value)
+
+
+def test_the_network_gets_pictures_upright_rows_before_columns(tmp_path):
+    """As the authors' weights expect them; MONAI's PILReader gives the transpose."""
     Image.fromarray(np.arange(64, dtype=np.uint8)[:, None].repeat(64, 1)).save(tmp_path / "dark_above.png")
-    workflow = ConfigWorkflow(
-        str(CONFIGS / "inference.yaml"), workflow_type="infer", logging_file=False, dataset_dir=str(tmp_path)
-    )
+    workflow = workflow_of("inference", dataset_dir=str(tmp_path))
     workflow.initialize()
-    image = workflow.dataset[0]["image"]  # (C, X, Y)
-    assert torch.all(image[0, :, 0] < image[0, :, -1])
+    image = workflow.dataset[0]["image"]  # (C, rows, columns)
+    assert torch.all(image[0, 0] < image[0, -1])
+
+
+@pytest.mark.parametrize("source_size", [True, False])
+def test_results_have_the_size_of_the_source_or_of_the_network(faces, tiny, tmp_path, source_size):
+    options = {"dataset_dir": str(faces), "output_dir": str(tmp_path), "source_size": source_size, **tiny}
+    run("inference", image_size=[16, 32], **options)
+    for file in ("a.png", "b.jpg", "more/c.tif", "more/d.webp"):
+        stem, _, _ = file.partition(".")
+        with Image.open(faces / file) as source, Image.open(tmp_path / f"{stem}_reconstruction.png") as result:
+            assert result.size == (source.size if source_size else (32, 16))
+            if source_size:  # above the centred crop, of twice the width of its height, nothing has changed
+                top = (source.height - source.width // 2) // 2 - 1
+                expected, found = (np.asarray(x.convert("L"))[:top].astype(int) for x in (source, result))
+                assert top > 0
+                np.testing.assert_array_equal(found, expected)
+                assert (np.asarray(source.convert("L")) != np.asarray(result)).any()
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory) -> dict:
+    """Options for a quick inference, with untrained weights."""
+    weights = tmp_path_factory.mktemp("weights") / "model.pt"
+    network = workflow_of("inference").parser.get_parsed_content("network_def")
+    torch.save(network.state_dict(), weights)
+    return {"ckpt_path": str(weights), "num_inference_steps": 1, "num_inversion_steps": 1, "progress": False}
+
+
+@pytest.mark.parametrize("name", ["inference", "train"])
+@pytest.mark.parametrize("image_size", [36, [32, 36], [32, 32, 32], 0])
+def test_sizes_that_the_network_cannot_take_are_refused_before_anything_is_read(faces, tmp_path, name, image_size):
+    options = {"dataset_dir": str(faces), "output_dir": str(tmp_path / "out"), "image_size": image_size}
+    error = root_error_of(workflow_of(name, **options))
+    assert isinstance(error, ValueError)
+    assert "multiples of 8" in str(error)
+    assert str(image_size) in str(error)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unreadable_picture_is_named(faces, tiny, tmp_path):
+    shutil.copytree(faces, tmp_path / "data")
+    broken = tmp_path / "data" / "broken.png"
+    broken.write_bytes((faces / "a.png").read_bytes()[:200])
+    workflow = workflow_of("inference", dataset_dir=str(tmp_path / "data"), output_dir=str(tmp_path / "out"), **tiny)
+    workflow.initialize()
+    with pytest.raises(RuntimeError, match="Failed to evaluate") as raised:
+        workflow.run()
+    error = root_cause(raised.value)
+    assert isinstance(error, ValueError)
+    assert str(broken) in str(error)
+
+
+@pytest.fixture(scope="module")
+def digits_of_both_workflows(tmp_path_factory) -> dict[str, ConfigWorkflow]:
+    """The workflows in a bundle whose default folders are empty."""
+    root = tmp_path_factory.mktemp("bundle")
+    options = {"max_iterations": 2, "batch_size": 2, "num_workers": 0, "cache_rate": 0.0}
+    workflows = {"train": workflow_of("train", **options), "inference": workflow_of("inference")}
+    for workflow in workflows.values():
+        workflow.parser["bundle_root"] = str(root)
+        workflow.initialize()
+    return workflows
+
+
+def test_default_data_are_the_digits_and_training_does_not_see_those_of_inference(digits_of_both_workflows):
+    train, inference = (digits_of_both_workflows[name] for name in ("train", "inference"))
+    root = Path(train.parser["bundle_root"])
+    assert {path.relative_to(root).as_posix() for path in root.glob("data/*/labels.csv")} == {
+        "data/test/labels.csv",
+        "data/train/labels.csv",
+    }
+    images, _ = load_digits_arrays("test")
+    for k in (0, 1, 999):
+        torch.testing.assert_close(inference.dataset[k]["image"].as_tensor(), images[k], rtol=0, atol=1e-6)
+    images, labels = load_digits_arrays("train")
+    train_images, val_images = (train.parser.get_parsed_content(f"{part}::images") for part in ("train", "validate"))
+    assert (len(train_images), len(val_images)) == (3800, 200)
+    assert torch.bincount(labels[3800:]).tolist() == [20] * 10
+    torch.testing.assert_close(train_images[3]["image"], images[3], rtol=0, atol=1e-6)
+    torch.testing.assert_close(val_images[0]["image"], images[3800], rtol=0, atol=1e-6)
+    sample = train.parser.get_parsed_content("train::dataset")[(0, 3)]
+    torch.testing.assert_close(sample["image"].as_tensor(), images[3], rtol=0, atol=1e-6)  # no flips, no crops
+
+
+@pytest.mark.parametrize(("random_crop", "flip_prob"), [(0.8, 0.0), (1.0, 1.0)])
+def test_random_crops_and_flips_change_the_training_pictures_alone(faces, tmp_path, random_crop, flip_prob):
+    options = {"dataset_dir": str(faces), "output_dir": str(tmp_path), "num_workers": 0}
+    plain = workflow_of("train", **options)
+    varied = workflow_of("train", random_crop=random_crop, flip_prob=flip_prob, **options)
+    samples, validated = [], []
+    for workflow in (plain, varied):
+        workflow.initialize()
+        dataset = workflow.parser.get_parsed_content("train::dataset")
+        samples.append([dataset[(epoch, 0)]["image"].as_tensor() for epoch in range(6)])
+        validated.append(workflow.parser.get_parsed_content("validate::images")[0]["image"])
+    torch.testing.assert_close(*validated)
+    for before, after in zip(*samples):
+        assert after.shape == (1, 32, 32)
+        if flip_prob:  # left and right: the columns
+            torch.testing.assert_close(after, before.flip(-1))
+        elif (after - before).abs().mean() < 0.01:
+            pytest.fail("not cropped")
+        elif torch.corrcoef(torch.stack([after.flatten(), before.flatten()]))[0, 1] < 0.6:
+            pytest.fail("not a crop of the same picture")
+
+
+def training(faces: Path, output_dir: Path, *overlays: str, **options) -> ConfigWorkflow:
+    small = {"dataset_dir": str(faces), "output_dir": str(output_dir), "batch_size": 2, "num_workers": 0}
+    small |= {"epoch_length": 1, "val_interval": 9}
+    return run("train", *overlays, workflow_type="train", **(small | options))
+
+
+def test_learning_rate_warms_up_and_falls_along_a_cosine_also_when_resumed(faces, tmp_path):
+    rates = []
+    for max_iterations in (2, 4):
+        # t_total is that of the whole run, as if the first part had been interrupted
+        config = {"lr_scheduler::t_total": 4, "warmup_iterations": 2, "max_iterations": max_iterations}
+        workflow = training(faces, tmp_path, **config)
+        optimizer = workflow.parser.get_parsed_content("train::optimizer")
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx([1e-3, 0.0])  # of the iteration that would follow
+    scheduler = workflow.parser.get_parsed_content("train::lr_scheduler")
+    factors = [scheduler.lr_lambda(step) for step in range(5)]
+    assert factors == pytest.approx([0.01, 0.505, 1.0, 0.5, 0.0])
+
+
+def test_presets_keep_the_learning_rate_constant_also_when_resumed(faces, tmp_path):
+    """The preset's training with a network that is small enough to run."""
+    preset = yaml.safe_load((CONFIGS / "presets" / "celeba64.yaml").read_text())
+    small = yaml.safe_load((CONFIGS / "train.yaml").read_text())["network_def"]
+    overlay = tmp_path / "preset.yaml"
+    overlay.write_text(yaml.safe_dump(preset | {"network_def": small, "num_workers": 0, "z_dim": 8}))
+    for max_iterations in (1, 3):
+        workflow = training(faces, tmp_path / "run", str(overlay), max_iterations=max_iterations, image_size=16)
+        assert isinstance(workflow.parser.get_parsed_content("lr_scheduler"), torch.optim.lr_scheduler.ConstantLR)
+        optimizer = workflow.parser.get_parsed_content("train::optimizer")
+        assert optimizer.param_groups[0]["lr"] == 1e-4
+    assert workflow.parser.get_parsed_content("train::trainer").state.iteration == 3
+
+
+def test_training_starts_from_given_weights_unless_it_is_resumed(faces, tiny, tmp_path, caplog):
+    weights = torch.load(tiny["ckpt_path"], weights_only=True)
+    options = {"init_from": tiny["ckpt_path"], "learning_rate": 0.0}
+    training(faces, tmp_path / "run", max_iterations=1, **options)
+    trained = torch.load(tmp_path / "run" / "models" / "model.pt", weights_only=True)
+    torch.testing.assert_close(trained, weights)  # the moving average of equal weights is rounded
+    torch.save({name: torch.zeros_like(value) for name, value in weights.items()}, tmp_path / "zeros.pt")
+    with caplog.at_level("INFO"):
+        training(faces, tmp_path / "run", max_iterations=2, **options | {"init_from": str(tmp_path / "zeros.pt")})
+    assert "is ignored: training goes on at iteration 1" in caplog.text
+    trained = torch.load(tmp_path / "run" / "models" / "model.pt", weights_only=True)
+    torch.testing.assert_close(trained, weights)  # the moving average of equal weights is rounded
+
+
+def test_training_goes_on_from_converted_weights_of_the_authors(faces, converted, tmp_path):
+    options = {"init_from": str(converted / "model.pt"), "learning_rate": 0.0, "max_iterations": 1}
+    training(faces, tmp_path, str(converted / "converted.yaml"), **options)
+    trained, weights = (
+        torch.load(file, weights_only=True) for file in (tmp_path / "models" / "model.pt", converted / "model.pt")
+    )
+    torch.testing.assert_close(trained, weights)  # the moving average of equal weights is rounded
+
+
+def test_weights_of_another_network_are_refused_before_training(faces, converted, tmp_path):
+    options = {"dataset_dir": str(faces), "output_dir": str(tmp_path), "init_from": str(converted / "model.pt")}
+    error = root_error_of(workflow_of("train", **options))
+    assert isinstance(error, ValueError)
+    assert "are of another network" in str(error)
 
 
 def test_folder_without_pictures_is_named(tmp_path):
     workflow = ConfigWorkflow(str(CONFIGS / "inference.yaml"), workflow_type="infer", logging_file=False)
     workflow.parser["dataset_dir"] = str(tmp_path)
-    with pytest.raises(Exception, match="Failed") as raised:
-        workflow.initialize()
-    cause = raised.value
-    while cause.__cause__ is not None:
-        cause = cause.__cause__
+    cause = root_error_of(workflow)
     assert "No pictures" in str(cause)
     assert str(tmp_path) in str(cause)
 
@@ -212,7 +389,16 @@ def test_inference_json_says_the_same_as_yaml():
 
 def test_train_and_inference_describe_one_network():
     train, inference = (yaml.safe_load((CONFIGS / f"{name}.yaml").read_text()) for name in ("train", "inference"))
-    for key in ("network_def", "scheduler", "z_dim", "image_size", "in_channels", "prediction_type", "clip_sample"):
+    for key in (
+        "network_def",
+        "scheduler",
+        "z_dim",
+        "image_size",
+        "in_channels",
+        "background",
+        "prediction_type",
+        "clip_sample",
+    ):
         assert train[key] == inference[key], key
 
 

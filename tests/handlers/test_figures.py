@@ -96,17 +96,28 @@ def test_a_series_with_another_number_of_titles_is_refused(tmp_path, device):
         draw(tmp_path, device, items, [{"key": "line", "title": ["one", "two", "three"]}])
 
 
-@pytest.mark.parametrize("y_up", [True, False])
-def test_images_are_shown_with_x_to_the_right_and_y_upwards_or_downwards(tmp_path, device, y_up):
+def draw_corners(tmp_path: Path, device: str, y_up: bool) -> tuple[np.ndarray, ...]:
+    """Places (row, column) in the figure: last of both axes (green), of the second alone (blue), and the rest."""
     image = colour(RED, (8, 8))
-    image[:, -2:, -2:] = torch.tensor(GREEN)[:, None, None]  # largest x and y
-    image[:, :2, -2:] = torch.tensor(BLUE)[:, None, None]  # smallest x, largest y
+    image[:, -2:, -2:] = torch.tensor(GREEN)[:, None, None]
+    image[:, :2, -2:] = torch.tensor(BLUE)[:, None, None]
     items = [{"image": image, "score": 0.0}]
     file = draw(tmp_path, device, items, [{"key": "image", "title": "a"}], y_up=y_up)
-    green, blue, red = (places(file, value).mean(axis=0) for value in (GREEN, BLUE, RED))
+    return tuple(places(file, value).mean(axis=0) for value in (GREEN, BLUE, RED))
+
+
+def test_volumes_are_shown_with_x_to_the_right_and_y_upwards(tmp_path, device):
+    green, blue, red = draw_corners(tmp_path, device, y_up=True)
     assert green[0] == pytest.approx(blue[0], abs=1)
-    assert (green[0] < red[0] - 20) if y_up else (green[0] > red[0] + 20)
+    assert green[0] < red[0] - 20
     assert blue[1] < red[1] - 20 < green[1] - 40
+
+
+def test_pictures_are_shown_with_rows_downwards_and_columns_to_the_right(tmp_path, device):
+    green, blue, red = draw_corners(tmp_path, device, y_up=False)
+    assert green[1] == pytest.approx(blue[1], abs=1)
+    assert green[1] > red[1] + 20
+    assert blue[0] < red[0] - 20 < green[0] - 40
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import functools
 import os
 from concurrent.futures import ProcessPoolExecutor
@@ -15,6 +14,7 @@ from monai.transforms import SaveImage
 from tqdm import tqdm
 
 from monai_diffae.data.brain_slices.subjects import INTENSITY_SCALE, SubjectFactors, draw_factors, render_subject
+from monai_diffae.data.generated import ensure_data_set, labels_file_of_new, write_labels
 
 __all__ = ["ensure_brain_slices", "generate_brain_slices", "main"]
 
@@ -80,22 +80,13 @@ def generate_brain_slices(
             "Expected num_subjects of 1 or more, lesion_fraction in [0, 1] and spacing in [0.5, 4] mm; "
             f"got {num_subjects}, {lesion_fraction} and {spacing}."
         )
-    output_dir = Path(output_dir)
-    labels_file = output_dir / "labels.csv"
-    if labels_file.exists():
-        raise FileExistsError(f"{labels_file} exists; choose another output_dir or delete the data set first.")
-
+    labels_file = labels_file_of_new(output_dir)
     factors = [draw_factors(seed, index, lesion_fraction) for index in range(num_subjects)]
     # Spawned, not forked: a fork of a process that has used torch's threads can hang.
     with ProcessPoolExecutor(num_workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        write = functools.partial(_write_subject, output_dir, spacing=spacing)
+        write = functools.partial(_write_subject, labels_file.parent, spacing=spacing)
         rows = list(tqdm(pool.map(write, factors), desc="brain volumes", unit="volume", total=num_subjects))
-    partial = output_dir / "labels.csv.partial"
-    with open(partial, "w", newline="") as f:
-        table = csv.DictWriter(f, fieldnames=list(rows[0]))
-        table.writeheader()
-        table.writerows(rows)
-    os.replace(partial, labels_file)
+    write_labels(labels_file, rows)
     return labels_file
 
 
@@ -110,10 +101,7 @@ def ensure_brain_slices(dataset_dir: str | os.PathLike, default_dir: str | os.Pa
     Returns:
         ``dataset_dir``.
     """
-    is_default = Path(dataset_dir).resolve() == Path(default_dir).resolve()
-    if is_default and not (Path(dataset_dir) / "labels.csv").exists():
-        generate_brain_slices(dataset_dir, **generator_args)
-    return os.fspath(dataset_dir)
+    return ensure_data_set(dataset_dir, default_dir, generate_brain_slices, **generator_args)
 
 
 def main() -> None:
