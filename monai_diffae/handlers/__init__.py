@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from .attributes import AttributeFitter as AttributeFitter
+from .ema_warm_up import EMAWarmUp as EMAWarmUp
 from .figures import FigureSaver as FigureSaver
 from .gradient_clipping import GradientClippingHandler as GradientClippingHandler
 from .gradient_norm import GradientNormRecorder as GradientNormRecorder

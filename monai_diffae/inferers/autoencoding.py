@@ -43,11 +43,13 @@ class DiffusionAutoencoderInferer(Inferer):
         num_inversion_steps: evaluations in ``invert``; ``None`` means ``num_inference_steps``. The authors recommend
             250, with 20 to 100 for decoding.
         inversion: ``explicit``, the paper's: eps is evaluated at the lower end of each step.
-        precision: ``float32``, or ``bfloat16`` or ``float16`` for automatic mixed precision. Results are float32.
+        precision: ``float32``, or ``bfloat16`` or ``float16`` for automatic mixed precision. What goes from step to step
+            has the type of the images.
         verbose: show a progress bar.
 
     Raises:
-        ValueError: for an unknown ``inversion`` or ``precision``.
+        ValueError: for an unknown ``inversion`` or ``precision``, and for numbers of steps that the scheduler has no grid
+            for.
 
     Example:
         >>> inferer = DiffusionAutoencoderInferer(InvertibleDDIMScheduler(), num_inference_steps=50)  # doctest: +SKIP
@@ -74,6 +76,8 @@ class DiffusionAutoencoderInferer(Inferer):
         self.num_inversion_steps = num_inference_steps if num_inversion_steps is None else num_inversion_steps
         self.precision = precision
         self.verbose = verbose
+        for steps in (self.num_inversion_steps, self.num_inference_steps):
+            scheduler.set_timesteps(steps)  # an impossible number is told before any data are read
 
     def _autocast(self, device: torch.device) -> AbstractContextManager:
         if self.precision == "float32":
@@ -108,7 +112,12 @@ class DiffusionAutoencoderInferer(Inferer):
 
         Returns:
             x_T, shape of ``images``.
+
+        Raises:
+            ValueError: for images of integers.
         """
+        if not images.is_floating_point():
+            raise ValueError(f"Expected images of floats in [-1, 1], got {images.dtype}; scale them first.")
         self.scheduler.set_timesteps(self.num_inversion_steps)
         x = plain(images)
         for t in self._progress(self.scheduler.timesteps.flip(0), "invert"):
@@ -120,15 +129,21 @@ class DiffusionAutoencoderInferer(Inferer):
         """The image of a pair of codes.
 
         Args:
-            z_sem: shape ``(B, D)``.
+            z_sem: shape ``(B, D)``; ``(1, D)`` for one z_sem that all images share.
             x_T: shape ``(B, C, *spatial)``; ``(1, C, *spatial)`` for one x_T that all images share.
             network: called as ``network(x_t, timesteps, context=z_sem)``.
 
         Returns:
             Images, shape ``(B, C, *spatial)``; about [-1, 1], not clipped.
+
+        Raises:
+            ValueError: for different numbers of z_sem and x_T, both more than one.
         """
+        batch = max(len(z_sem), len(x_T))
+        if {len(z_sem), len(x_T)} - {1, batch}:
+            raise ValueError(f"Expected as many z_sem as x_T, or one of either; got {len(z_sem)} and {len(x_T)}.")
         self.scheduler.set_timesteps(self.num_inference_steps)
-        x = plain(x_T).expand(z_sem.shape[0], *x_T.shape[1:])
+        x, z_sem = plain(x_T).expand(batch, *x_T.shape[1:]), z_sem.expand(batch, -1)
         for t in self._progress(self.scheduler.timesteps, "decode"):
             x, _ = self.scheduler.step(self._predict(x, t, z_sem, network), t, x)
         return x

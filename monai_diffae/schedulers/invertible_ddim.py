@@ -162,13 +162,13 @@ class InvertibleDDIMScheduler(Scheduler):
 
     def _level(self, timestep: int | torch.Tensor) -> int:
         """Place of a timestep in the table of levels, 1 to N."""
-        t = int(timestep)
+        t = float(timestep)
         if t not in self._index:
             raise ValueError(
-                f"Timestep {t} is not on the grid of {self.num_inference_steps} steps; "
+                f"Timestep {t:g} is not on the grid of {self.num_inference_steps} steps; "
                 f"take one of scheduler.timesteps: {self.timesteps.tolist()}."
             )
-        return self._index[t]
+        return self._index[int(t)]
 
     def _to_x_0_and_eps(
         self, model_output: torch.Tensor, sample: torch.Tensor, alpha_bar: float

@@ -101,6 +101,23 @@ def test_decode_shares_a_single_x_T_among_all_images(tiny_autoencoder, images, n
     torch.testing.assert_close(shared, repeated, rtol=0, atol=0)
 
 
+def test_decode_shares_a_single_z_sem_among_all_x_T(tiny_autoencoder, images, noise):
+    z_sem = tiny_autoencoder.encode(images)[:1]
+    shared = make_inferer().decode(z_sem, noise, tiny_autoencoder)
+    repeated = make_inferer().decode(z_sem.repeat(3, 1), noise, tiny_autoencoder)
+    torch.testing.assert_close(shared, repeated, rtol=0, atol=0)
+
+
+def test_decode_refuses_codes_that_do_not_pair(tiny_autoencoder, images, noise):
+    with pytest.raises(ValueError, match="as many z_sem as x_T, or one of either; got 3 and 2"):
+        make_inferer().decode(tiny_autoencoder.encode(images), noise[:2], tiny_autoencoder)
+
+
+def test_invert_refuses_images_of_integers(tiny_autoencoder, images):
+    with pytest.raises(ValueError, match="images of floats in .* got torch.uint8"):
+        make_inferer().invert(images.to(torch.uint8), tiny_autoencoder, tiny_autoencoder.encode(images))
+
+
 def test_invert_and_decode_only_call_the_network(tiny_autoencoder, images):
     z_sem = tiny_autoencoder.encode(images)
     results = []
@@ -163,6 +180,8 @@ def test_networks_run_in_the_precision_and_results_are_float32(tiny_autoencoder,
     ("options", "message"),
     [
         ({"precision": "float64"}, "precision must be one of .*'float64'"),
+        ({"steps": 999}, "1000 timesteps into 999 steps"),
+        ({"num_inversion_steps": 0}, "from 1 to 1000"),
         ({"inversion": "implicit"}, "inversion must be 'explicit', got 'implicit'"),
     ],
 )

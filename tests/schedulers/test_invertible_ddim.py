@@ -258,7 +258,7 @@ def test_coefficients_keep_dtype_and_values_whatever_is_cast_or_computed(cast, d
 
 
 @pytest.mark.parametrize("name", ["step", "reversed_step"])
-@pytest.mark.parametrize("timestep", [-100, 50, 999, 1000])
+@pytest.mark.parametrize("timestep", [-100, 50, 999, 1000, -0.5, 100.5])
 def test_timestep_off_the_grid_is_an_error_that_names_the_grid(name, timestep):
     x = torch.zeros(1, 1)
     with pytest.raises(ValueError, match=rf"Timestep {timestep} is not on the grid of 10 steps.*\[900, 800"):
