@@ -9,8 +9,8 @@ __all__ = ["EMAWarmUp"]
 class EMAWarmUp:
     """Lets the moving average of ignite's ``EMAHandler`` follow the weights quickly at first.
 
-    ``decay_k = min(decay, (1 + k) / (10 + k))`` at iteration k, so that a short run's average is not its initial weights.
-    (``EMAHandler`` has a warm-up of its own, which starts again when a run is resumed.)
+    ``decay_k = min(decay, (1 + k) / (10 + k))`` at iteration k, so that a short run's average is not its
+    initial weights. (``EMAHandler`` has a warm-up of its own, which starts again when a run is resumed.)
 
     Args:
         decay: of the average, in (0, 1); ``momentum`` of the ``EMAHandler`` is ``1 - decay``.

@@ -43,13 +43,12 @@ class DiffusionAutoencoderInferer(Inferer):
         num_inversion_steps: evaluations in ``invert``; ``None`` means ``num_inference_steps``. The authors recommend
             250, with 20 to 100 for decoding.
         inversion: ``explicit``, the paper's: eps is evaluated at the lower end of each step.
-        precision: ``float32``, or ``bfloat16`` or ``float16`` for automatic mixed precision. What goes from step to step
-            has the type of the images.
+        precision: ``float32``, or ``bfloat16`` or ``float16`` for automatic mixed precision. Between steps, and
+            in the end, there is the type of the images.
         verbose: show a progress bar.
 
     Raises:
-        ValueError: for an unknown ``inversion`` or ``precision``, and for numbers of steps that the scheduler has no grid
-            for.
+        ValueError: for an unknown ``inversion`` or ``precision``, and for steps that the scheduler has no grid for.
 
     Example:
         >>> inferer = DiffusionAutoencoderInferer(InvertibleDDIMScheduler(), num_inference_steps=50)  # doctest: +SKIP

@@ -15,7 +15,7 @@ def slerp(x_from: torch.Tensor, x_to: torch.Tensor, weight: float) -> torch.Tens
     """Along the great circle, for x_T, whose norm a straight line would shrink.
 
     ``(sin((1 - w) a) x_from + sin(w a) x_to) / sin(a)`` with a the angle between the flattened samples
-    (Diffusion Autoencoders, Sec. 5.1; Shoemake 1985). Where the two are parallel, or opposite, the straight line is taken.
+    (Diffusion Autoencoders, Sec. 5.1; Shoemake 1985). Where they are parallel, or opposite, the straight line is taken.
 
     Args:
         x_from: shape ``(B, ...)``.

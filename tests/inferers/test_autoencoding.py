@@ -114,7 +114,7 @@ def test_decode_refuses_codes_that_do_not_pair(tiny_autoencoder, images, noise):
 
 
 def test_invert_refuses_images_of_integers(tiny_autoencoder, images):
-    with pytest.raises(ValueError, match="images of floats in .* got torch.uint8"):
+    with pytest.raises(ValueError, match=r"images of floats in .* got torch.uint8"):
         make_inferer().invert(images.to(torch.uint8), tiny_autoencoder, tiny_autoencoder.encode(images))
 
 
