@@ -178,6 +178,18 @@ def test_training_runs_and_goes_on_where_it_stopped(generated_data, tmp_path):
     }
 
 
+def test_training_starts_from_given_weights(generated_data, tmp_path):
+    options = {"dataset_dir": str(generated_data), "batch_size": 2, "num_workers": 0, "num_slices": 1}
+    options |= {"learning_rate": 0.0, "max_iterations": 1, "output_dir": str(tmp_path / "run")}
+    parser = ConfigParser()
+    parser.read_config(str(CONFIGS / "train.yaml"))
+    given = parser.get_parsed_content("network_def").state_dict()
+    torch.save(given, tmp_path / "given.pt")
+    run("train", workflow_type="train", init_from=str(tmp_path / "given.pt"), **options)
+    trained = torch.load(tmp_path / "run" / "models" / "model.pt", weights_only=True)
+    torch.testing.assert_close(trained, given)  # the moving average of equal weights is rounded
+
+
 def test_command_line_runs_from_another_folder_and_ends_an_error_with_its_cause(other_data, tmp_path):
     command = [sys.executable, "-m", "monai.bundle", "run", "--bundle_root", str(BUNDLE)]
     command += ["--config_file", str(config_files("inference", "variations")), "--num_variations", "2"]
