@@ -22,10 +22,12 @@ class MontageSaver:
 
     Args:
         filename: PNG file; written when the run has ended.
-        key: of the evaluator's output, images ``(C, X, Y)`` of one or three channels.
+        key: of the evaluator's output, images of one or three channels, ``(C, X, Y)``, or ``(C, rows, columns)`` if not
+            ``y_up``.
         max_images: at most so many are shown.
         value_range: black and white.
-        y_up: the second spatial axis points up (volumes in RAS orientation), or down (pictures).
+        y_up: the second spatial axis points up (volumes in RAS orientation); False for pictures, whose first spatial
+            axis counts rows from the top.
 
     Raises:
         ValueError: for fewer than one image.
@@ -64,10 +66,10 @@ class MontageSaver:
             self._images.append(self._pixels(convert_to_numpy(output[self.key])))
 
     def _pixels(self, image: np.ndarray) -> np.ndarray:
-        """``(C, X, Y)`` to bytes, rows from the top, three channels."""
+        """An image to bytes, rows from the top, three channels."""
         low, high = self.value_range
         image = np.moveaxis(np.clip((image.astype(np.float32) - low) / (high - low), 0, 1), 0, -1)
-        image = np.rot90(image) if self.y_up else np.swapaxes(image, 0, 1)
+        image = np.rot90(image) if self.y_up else image
         factor = -(-_MIN_SIDE // min(image.shape[:2]))
         image = (255 * image + 0.5).astype(np.uint8).repeat(factor, axis=0).repeat(factor, axis=1)
         return np.broadcast_to(image, (*image.shape[:2], 3))

@@ -16,7 +16,7 @@ __all__ = ["PictureSeriesSaver"]
 
 
 class PictureSeriesSaver:
-    """Writes results as PNG files at the network's size, a series as numbered ones.
+    """Writes results as PNG files at the size that they have, a series as numbered ones.
 
     Written is ``<output_dir>/<stem>_<postfix>.png``, or ``<stem>_<postfix>_<k>.png`` for the k-th of a series, with as
     many digits as the last one needs. Folders of the source below ``data_root_dir`` are kept. Where pictures are joined
@@ -24,9 +24,9 @@ class PictureSeriesSaver:
 
     Args:
         output_dir: folder to write to.
-        keys: from a key of the evaluator's output to the postfix of its files. Outputs are ``(C, X, Y)``, or
-            ``(N, C, X, Y)`` for a series, with one channel (grey) or three (RGB); -1 becomes black, 1 white, and what
-            lies outside is clipped.
+        keys: from a key of the evaluator's output to the postfix of its files. Outputs are ``(C, rows, columns)``, or
+            ``(N, C, rows, columns)`` for a series, with one channel (grey) or three (RGB); -1 becomes black, 1 white,
+            and what lies outside is clipped.
         data_root_dir: folder of the sources.
 
     Raises:
@@ -62,7 +62,7 @@ class PictureSeriesSaver:
                     self._save(picture, f"{stem}_{postfix}_{k:0{digits}d}.png")
 
     def _save(self, picture: torch.Tensor, name: str) -> None:
-        pixels = ((picture.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(2, 1, 0).cpu().numpy()  # (Y, X, C)
+        pixels = ((picture.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
         path = self.output_dir / name
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(path.name + ".partial")

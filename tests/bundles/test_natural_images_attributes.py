@@ -133,9 +133,11 @@ def test_a_series_of_amounts_is_written_as_numbered_pictures_and_rows(faces, wei
         **STEPS,
     )
     pictures = {path.name for path in tmp_path.glob("*.png")}
-    assert pictures == {f"{k:02d}_edit_{i}.png" for k in range(COUNT) for i in range(3)}
+    assert pictures == {f"{k:02d}_edit_{i}.png" for k in range(COUNT) for i in range(3)} | {
+        f"{k:02d}_reconstruction.png" for k in range(COUNT)
+    }
     first, last = (np.asarray(Image.open(tmp_path / f"00_edit_{i}.png")) for i in (0, 2))
-    assert first.shape == (32, 32)
+    assert first.shape == (25, 25)  # of the source
     assert (first != last).any()
     rows = read_table(tmp_path / "edits.csv")
     assert [(row["file"], row["amount"]) for row in rows[:4]] == [

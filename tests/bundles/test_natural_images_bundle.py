@@ -132,11 +132,12 @@ def test_converted_attributes_manipulate(faces, converted, tmp_path):
         str(converted / "converted.yaml"),
         dataset_dir=str(faces),
         output_dir=str(tmp_path),
+        attribute="Smiling",
         num_inference_steps=5,
         num_inversion_steps=5,
         progress=False,
     )
-    assert workflow.parser["attribute"] == "Smiling"
+    assert workflow.inferer.attribute == "Smiling"
     assert len(list(tmp_path.rglob("*_edit.png"))) == 4
     assert (tmp_path / "figures" / "manipulation.png").exists()
 

@@ -18,9 +18,10 @@ def draw(images: list[torch.Tensor], filename, batch_size: int = 2, **options) -
 
 @pytest.mark.parametrize("y_up", [True, False])
 def test_images_stand_in_rows_the_right_way_up(tmp_path, y_up):
-    """``(C, X, Y)``: brighter along Y, and the second image is brighter along X."""
-    along_y = torch.linspace(-1, 1, 64).expand(1, 64, 64)
-    pixels = draw([along_y, along_y.mT], tmp_path / "figures" / "a.png", y_up=y_up)
+    """The first is brighter upwards (volumes, ``(C, X, Y)``) or downwards (pictures), the second to the right."""
+    along_last = torch.linspace(-1, 1, 64).expand(1, 64, 64)
+    images = [along_last, along_last.mT] if y_up else [along_last.mT, along_last]
+    pixels = draw(images, tmp_path / "figures" / "a.png", y_up=y_up)
     assert pixels.shape == (64, 130, 3)
     first, second = pixels[:, :64, 0], pixels[:, 66:, 0]
     assert (pixels[:, 64:66] == 255).all()

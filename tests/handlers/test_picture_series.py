@@ -37,14 +37,14 @@ def test_a_series_is_numbered_so_that_names_sort(tmp_path, count, last):
 
 
 def test_pictures_stand_upright_and_values_are_scaled_and_clipped(tmp_path):
-    picture = torch.tensor([[-1.0, 0.0], [1.0, 0.5], [-3.0, 3.0]])[None]  # (C, X, Y)
+    picture = torch.tensor([[-1.0, 1.0, -3.0], [0.0, 0.5, 3.0]])[None]  # (C, rows, columns)
     assert save(tmp_path, [{"image": image(tmp_path / "a.png")}], [{"edit": picture}], {"edit": "e"}) == ["a_e.png"]
     found = np.asarray(Image.open(tmp_path / "out" / "a_e.png"))
     np.testing.assert_array_equal(found, [[0, 255, 0], [128, 191, 255]])
 
 
 def test_three_channels_are_red_green_and_blue(tmp_path, device):
-    picture = torch.tensor([1.0, -1.0, 0.0]).reshape(3, 1, 1).expand(3, 3, 2).to(device)
+    picture = torch.tensor([1.0, -1.0, 0.0]).reshape(3, 1, 1).expand(3, 2, 3).to(device)
     save(tmp_path, [{"image": image(tmp_path / "a.png", 3)}], [{"edit": picture}], {"edit": "e"})
     found = Image.open(tmp_path / "out" / "a_e.png")
     assert (found.mode, found.size, found.getpixel((2, 1))) == ("RGB", (3, 2), (255, 0, 128))
