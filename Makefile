@@ -15,7 +15,7 @@ install: .venv/installed
 	touch $@
 
 demo: install
-	$(BIN)/python -m monai_diffae.demo --bundle_root bundles/brain_slices_diffae --output_dir demo_output
+	$(BIN)/python -m monai_diffae.demo --bundles_root bundles --output_dir demo_output
 
 lint: install
 	$(BIN)/ruff check .

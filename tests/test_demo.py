@@ -10,18 +10,22 @@ import numpy as np
 import pytest
 import yaml
 from monai.bundle import ConfigParser
+from PIL import Image
 
-from monai_diffae import demo
 from monai_diffae.data import find_volumes, generate_brain_slices
+from monai_diffae.demo import make_demo
+from monai_diffae.demo.inputs import make_brains, make_digits, make_few_digits
+from monai_diffae.demo.page import write_page
+from monai_diffae.demo.run import _read_metrics, main
+from monai_diffae.demo.workflows import WORKFLOWS
 
-REPOSITORY = Path(__file__).parents[1]
-BUNDLE = REPOSITORY / "bundles" / "brain_slices_diffae"
+BUNDLES = Path(__file__).parents[1] / "bundles"
 
 
-def test_a_data_set_that_is_there_is_used_again_and_gets_the_template(tmp_path):
+def test_volumes_that_are_there_are_used_again_and_get_the_template(tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "labels.csv").write_text("file\n")
-    demo._make_input(tmp_path, num_subjects=8)
+    make_brains(tmp_path, num_subjects=8)
     assert (tmp_path / "labels.csv").read_text() == "file\n"
     (found,) = find_volumes(tmp_path)
     template = nib.load(found["image"])
@@ -30,78 +34,86 @@ def test_a_data_set_that_is_there_is_used_again_and_gets_the_template(tmp_path):
     assert nib.aff2axcodes(template.affine) == ("R", "A", "S")
     assert 1000 < (np.asarray(template.dataobj) > 0).sum() / 1000 < 2500  # ml of brain
     before = Path(found["image"]).stat().st_mtime_ns
-    demo._make_input(tmp_path, num_subjects=8)
+    make_brains(tmp_path, num_subjects=8)
     assert Path(found["image"]).stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize("name", list(demo._WORKFLOWS))
-def test_commands_name_an_overlay_its_figure_and_options_that_the_bundle_has(name):
-    overlay, figure, caption, options = demo._WORKFLOWS[name]
-    command = demo._command(BUNDLE, overlay, options | {"output_dir": Path("out dir")})
+def test_digits_are_one_of_each_class_and_few_of_them_have_labels(tmp_path):
+    make_digits(tmp_path / "digits")
+    assert sorted(path.name for path in (tmp_path / "digits").iterdir()) == [f"digit-{k}.png" for k in range(10)]
+    make_few_digits(tmp_path / "few", digit=3)
+    with open(tmp_path / "few" / "labels.csv", newline="") as f:
+        rows = list(csv.DictReader(f))
+    assert [row["label"] for row in rows] == ["1"] * 10 + ["0"] * 10
+    pictures = [np.asarray(Image.open(tmp_path / "few" / row["file"])) for row in rows]
+    assert len({picture.tobytes() for picture in pictures}) == 20
+    three = np.asarray(Image.open(tmp_path / "digits" / "digit-3.png"))
+    assert [picture.tobytes() == three.tobytes() for picture in pictures] == [True] + [False] * 19
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda workflow: workflow.name)
+def test_commands_name_overlays_and_options_that_the_bundle_has(workflow):
+    command = workflow.command(BUNDLES, {"output_dir": Path("out dir")})
     assert command[:3] == ["-m", "monai.bundle", "run"]
     arguments = dict(zip(command[3::2], command[4::2], strict=True))
-    assert arguments.pop("--bundle_root") == str(BUNDLE)
+    assert arguments.pop("--bundle_root") == str(BUNDLES / workflow.bundle)
     assert arguments["--output_dir"] == "out dir"
     files = yaml.safe_load(arguments.pop("--config_file"))
-    assert [Path(file).stem for file in files] == ["inference", overlay]
+    assert [Path(file).stem for file in files] == ["inference", *workflow.overlays]
     config = ConfigParser()
     config.read_config(files)
-    assert config["figure"] == figure
-    assert caption
+    assert workflow.caption
+    assert workflow.figure == "samples" or config["figure"] == workflow.figure
     for option, value in arguments.items():
         assert option.removeprefix("--") in config.get()
         if option != "--output_dir":
-            assert yaml.safe_load(value) == options[option.removeprefix("--")]
+            assert yaml.safe_load(value) == workflow.options[option.removeprefix("--")]
 
 
-def test_metrics_are_read_as_numbers(tmp_path):
-    (tmp_path / "metrics.csv").write_text("psnr,31.5\nssim,0.98\n")
-    assert demo._read_metrics(tmp_path / "metrics.csv") == {"psnr": 31.5, "ssim": 0.98}
-
-
-def test_the_page_shows_metrics_commands_and_figures(tmp_path):
-    metrics = {"psnr": 31.26, "ssim": 0.9876, "psnr_random_x_T": 20.04}
-    commands = {name: f"python --{name} '<a & b>'" for name in demo._WORKFLOWS}
-    demo._write_page(tmp_path, metrics, 36, commands)
+def test_the_page_shows_numbers_commands_and_pictures(tmp_path):
+    commands = {workflow.name: f"python --{workflow.name} '<a & b>'" for workflow in WORKFLOWS}
+    write_page(tmp_path / "index.html", WORKFLOWS, {"PSNR <1>": "31.3 dB"}, commands)
     page = (tmp_path / "index.html").read_text()
-    for value in ("31.3 dB", "0.988", "20.0 dB", "36"):
-        assert f"<td>{value}</td>" in page
-    for name, (_, figure, _, _) in demo._WORKFLOWS.items():
-        assert f"<code>python --{name} &#x27;&lt;a &amp; b&gt;&#x27;</code>" in page
-        assert f"<img src='{figure}.png' alt='{name}'>" in page
-    assert page.count("<h2>") == len(demo._WORKFLOWS)
+    assert "<td>PSNR &lt;1&gt;</td><td>31.3 dB</td>" in page
+    for workflow in WORKFLOWS:
+        assert f"<code>python --{workflow.name} &#x27;&lt;a &amp; b&gt;&#x27;</code>" in page
+        assert f"<img src='{workflow.name}.png' alt='{workflow.title}'>" in page
+    assert page.count("<h2>") == len(WORKFLOWS)
     assert "not for clinical use" in page
 
 
 def test_command_line_help_states_the_options(capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["demo", "--help"])
     with pytest.raises(SystemExit) as stopped:
-        demo.main()
+        main()
     assert stopped.value.code == 0
-    assert "--bundle_root" in (help_text := capsys.readouterr().out)
+    assert "--bundles_root" in (help_text := capsys.readouterr().out)
     assert "--output_dir" in help_text
 
 
 @pytest.mark.slow
-def test_the_demo_goes_from_volumes_to_a_page(tmp_path):
+def test_the_demo_goes_from_images_to_a_page(tmp_path):
     generate_brain_slices(tmp_path / "data", num_subjects=2, seed=2000, spacing=4.0)
     few_steps = {"num_inference_steps": 5, "num_inversion_steps": 5, "progress": False}
-    page = demo.make_demo(BUNDLE, tmp_path, num_subjects=2, **few_steps)
+    page = make_demo(BUNDLES, tmp_path, num_subjects=2, **few_steps)
     assert page == tmp_path / "index.html"
-    for _, figure, _, _ in demo._WORKFLOWS.values():
-        assert (tmp_path / f"{figure}.png").stat().st_size > 10_000
-        assert f"{figure}.png" in page.read_text()
+    for workflow in WORKFLOWS:
+        assert (tmp_path / f"{workflow.name}.png").stat().st_size > 5_000
+        assert f"{workflow.name}.png" in page.read_text()
     with open(tmp_path / "latents.csv", newline="") as f:
         files = [row["file"] for row in csv.DictReader(f)]
     assert set(files) == {"images/mni152_template.nii.gz", "images/sub-0000.nii.gz", "images/sub-0001.nii.gz"}
     assert f"<td>{len(files)}</td>" in page.read_text()
-    metrics = demo._read_metrics(tmp_path / "reconstruct" / "metrics.csv")
-    assert metrics["psnr"] > metrics["psnr_random_x_T"] > 10
-    for workflow, results in (
-        ("reconstruct", {"reconstruction"}),
-        ("manipulate", {"reconstruction", "edit", "difference"}),
+    results = tmp_path / "results"
+    for name in ("reconstruction", "digits_reconstruction"):
+        metrics = _read_metrics(results / name)
+        assert metrics["psnr"] > metrics["psnr_random_x_T"] > 8
+    for name, kinds in (
+        ("reconstruction", {"reconstruction"}),
+        ("manipulation", {"reconstruction", "edit", "difference"}),
         ("variations", {"variations", "variation_std"}),
     ):
-        names = {path.name for path in (tmp_path / workflow / "images").iterdir()}
-        assert names == {f"{Path(file).name[:-7]}_{result}.nii.gz" for file in set(files) for result in results}
-    assert len(list((tmp_path / "interpolate").rglob("*_interpolation.nii.gz"))) == 2
+        names = {path.name for path in (results / name / "images").iterdir()}
+        assert names == {f"{Path(file).name[:-7]}_{kind}.nii.gz" for file in set(files) for kind in kinds}
+    assert len(list((results / "interpolation").rglob("*_interpolation.nii.gz"))) == 2
+    assert len(list((results / "digits_samples" / "samples").iterdir())) == 64

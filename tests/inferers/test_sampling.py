@@ -64,11 +64,20 @@ def normal_sampler(latent_scheduler, statistics) -> LatentSampler:
     return LatentSampler(NormalDenoiser(latent_scheduler), latent_scheduler, statistics, 100, seed=5)
 
 
-def contraction(scheduler: InvertibleDDIMScheduler) -> float:
-    """What 100 DDIM steps leave of the deviation of normal codes: the product of the cosines of their angles."""
-    scheduler.set_timesteps(100)
+def contraction(scheduler: InvertibleDDIMScheduler, steps: int = 100) -> float:
+    """What DDIM steps leave of the deviation of normal codes: the product of the cosines of their angles."""
+    scheduler.set_timesteps(steps)
     levels = torch.cat([torch.ones(1), scheduler.alphas_cumprod[scheduler.timesteps.flip(0)]])
     return torch.acos(levels.double().sqrt()).diff().cos().prod().item()
+
+
+@pytest.mark.parametrize(("steps", "left"), [(20, 0.81), (100, 0.95), (500, 0.99)])
+def test_ddim_contracts_normal_codes_as_much_as_the_docs_say(latent_scheduler, statistics, steps, left):
+    assert contraction(latent_scheduler, steps) == pytest.approx(left, abs=0.006)
+    sampler = LatentSampler(NormalDenoiser(latent_scheduler), latent_scheduler, statistics, steps)
+    noise = torch.cat([sampler.noise(sampler.generator(k)) for k in range(50)])
+    z_normalized = statistics.normalize(sampler(range(50))["z_sem"])
+    assert (z_normalized.std() / noise.std()).item() == pytest.approx(left, abs=0.006)
 
 
 def classifier(statistics: LatentStatistics, bias: float, slope: float = 2.0) -> AttributeDirections:

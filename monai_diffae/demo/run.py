@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import argparse
+import csv
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from monai_diffae.demo.inputs import make_brains, make_digits, make_few_digits
+from monai_diffae.demo.page import write_page
+from monai_diffae.demo.workflows import FEW_SHOT_DIGIT, WORKFLOWS
+
+__all__ = ["make_demo"]
+
+
+def _read_metrics(folder: Path) -> dict[str, float]:
+    with open(folder / "metrics.csv", newline="") as f:
+        return {name: float(value) for name, value in csv.reader(f)}
+
+
+def _numbers(output_dir: Path) -> dict[str, str]:
+    """What the page's table shows, from the tables that the workflows have written."""
+    numbers = {}
+    for kind, folder in (("Brain slices", "reconstruction"), ("Digits", "digits_reconstruction")):
+        metrics = _read_metrics(output_dir / "results" / folder)
+        numbers |= {
+            f"{kind}: PSNR with encoded x_T": f"{metrics['psnr']:.1f} dB",
+            f"{kind}: SSIM with encoded x_T": f"{metrics['ssim']:.3f}",
+            f"{kind}: PSNR with random x_T": f"{metrics['psnr_random_x_T']:.1f} dB",
+        }
+    with open(output_dir / "latents.csv", newline="") as f:
+        numbers["Brain slices: number"] = str(sum(1 for _ in csv.reader(f)) - 1)
+    rate = _read_metrics(output_dir / "results" / "digits_few_shot")["acceptance_rate"]
+    numbers[f"Digits: share of latent samples accepted as {FEW_SHOT_DIGIT}"] = f"{100 * rate:.0f} %"
+    return numbers
+
+
+def make_demo(bundles_root: Path, output_dir: Path, num_subjects: int = 8, **overrides: object) -> Path:
+    """Run all workflows and write the page.
+
+    Args:
+        bundles_root: folder of the bundles, with weights in their ``models``.
+        output_dir: made if needed; volumes in its folder ``data`` are used again. Results of a workflow go to
+            ``results/<name>``, its picture to ``<name>.png``.
+        num_subjects: generated volumes; the template comes on top.
+        overrides: ids of the bundles' configuration, for all workflows.
+
+    Returns:
+        Path of ``index.html``.
+    """
+    start = time.monotonic()
+    make_brains(output_dir / "data", num_subjects)
+    make_digits(output_dir / "digits")
+    make_few_digits(output_dir / "few_digits", FEW_SHOT_DIGIT)
+    commands = {}
+    for workflow in WORKFLOWS:
+        folder = output_dir / "results" / workflow.name
+        command = workflow.command(
+            bundles_root, {"dataset_dir": output_dir / workflow.data, "output_dir": folder, **overrides}
+        )
+        commands[workflow.name] = shlex.join(["python", *command])
+        print(f"\n{commands[workflow.name]}", flush=True)
+        subprocess.run([sys.executable, *command], check=True)
+        shutil.copyfile(folder / "figures" / f"{workflow.figure}.png", output_dir / f"{workflow.name}.png")
+    shutil.copyfile(output_dir / "results" / "reconstruction" / "latents.csv", output_dir / "latents.csv")
+    write_page(output_dir / "index.html", WORKFLOWS, _numbers(output_dir), commands)
+    print(f"\nDone in {(time.monotonic() - start) / 60:.1f} minutes: {output_dir / 'index.html'}")
+    return output_dir / "index.html"
+
+
+def main() -> None:
+    """Command line of :func:`make_demo`."""
+    parser = argparse.ArgumentParser(description="Run the bundles on held-out images and show what they do.")
+    parser.add_argument("--bundles_root", type=Path, default=Path("bundles"))
+    parser.add_argument("--output_dir", type=Path, default=Path("demo_output"))
+    arguments = parser.parse_args()
+    make_demo(arguments.bundles_root, arguments.output_dir)

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the demo runs: workflows of the bundles, with their options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+__all__ = ["FEW_SHOT_DIGIT", "WORKFLOWS", "Workflow"]
+
+FEW_SHOT_DIGIT = 3
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """A workflow of a bundle and its place on the page.
+
+    Args:
+        name: of its folder of results, and of its picture on the page.
+        bundle: folder of the bundle.
+        data: folder of the demo's data set.
+        overlays: configurations after ``inference.yaml``.
+        figure: that it draws.
+        title: on the page.
+        caption: on the page.
+        options: ids of the configuration.
+    """
+
+    name: str
+    bundle: str
+    data: str
+    overlays: tuple[str, ...]
+    figure: str
+    title: str
+    caption: str
+    options: Mapping[str, object] = field(default_factory=dict)
+
+    def command(self, bundles_root: Path, options: Mapping[str, object]) -> list[str]:
+        """Arguments of ``python`` that run it, with ``options`` beside its own."""
+        root = bundles_root / self.bundle
+        configs = [str(root / "configs" / f"{name}.yaml") for name in ("inference", *self.overlays)]
+        command = ["-m", "monai.bundle", "run", "--bundle_root", str(root), "--config_file", str(configs)]
+        for name, value in {**self.options, **options}.items():
+            command += [f"--{name}", str(value)]
+        return command
+
+
+_BRAIN = ("brain_slices_diffae", "data")
+_DIGITS = ("natural_images_diffae", "digits")
+
+WORKFLOWS = (
+    Workflow(
+        "reconstruction",
+        *_BRAIN,
+        ("compare_x_T",),
+        "reconstruction",
+        "Brain slices: reconstruction",
+        "Slices, their reconstructions with the image's own x_T and with a random one, and the errors.",
+        {"max_rows": 9},
+    ),
+    Workflow(
+        "manipulation",
+        *_BRAIN,
+        ("manipulate",),
+        "manipulation",
+        "Brain slices: a lesion removed and added",
+        "z_sem is moved along the lesion direction; x_T is kept. Upper half: the slices that score highest for a "
+        "lesion, lower half: those that score lowest.",
+        {"attribute": "lesion", "amount": [-0.3, 0.3], "max_rows": 8},
+    ),
+    Workflow(
+        "interpolation",
+        *_BRAIN,
+        ("interpolate",),
+        "interpolation",
+        "Brain slices: interpolation",
+        "From a slice of one volume to a slice of the next: z_sem on a straight line, x_T on a great circle.",
+        {"num_slices": 1},
+    ),
+    Workflow(
+        "variations",
+        *_BRAIN,
+        ("variations",),
+        "variations",
+        "Brain slices: variations",
+        "One z_sem with six random x_T, and their standard deviation: what the semantic code leaves open.",
+        {"num_slices": 1},
+    ),
+    Workflow(
+        "digits_reconstruction",
+        *_DIGITS,
+        ("compare_x_T",),
+        "reconstruction",
+        "Digits: reconstruction",
+        "With the image's own x_T and with a random one.",
+        {"max_rows": 10},
+    ),
+    Workflow(
+        "digits_manipulation",
+        *_DIGITS,
+        ("manipulate",),
+        "manipulation",
+        "Digits: thinner and thicker strokes",
+        "z_sem is moved along the direction of the measured thickness; x_T is kept.",
+        {"attribute": "thickness", "amount": [-0.4, -0.2, 0.2, 0.4], "max_rows": 10},
+    ),
+    Workflow(
+        "digits_interpolation",
+        *_DIGITS,
+        ("interpolate",),
+        "interpolation",
+        "Digits: a chain of interpolations",
+        "From digit to digit: z_sem on straight lines, x_T on great circles.",
+        {"chain": ["digit-4.png", "digit-9.png", "digit-7.png", "digit-3.png", "digit-8.png"]},
+    ),
+    Workflow(
+        "digits_samples",
+        *_DIGITS,
+        ("sample",),
+        "samples",
+        "Digits: samples",
+        "New digits: z_sem from the latent diffusion, x_T random.",
+        {"num_samples": 64},
+    ),
+    Workflow(
+        "digits_few_shot",
+        "natural_images_diffae",
+        "few_digits",
+        ("sample", "conditional_sample"),
+        "samples",
+        f"Digits: samples of a {FEW_SHOT_DIGIT} from 20 labels",
+        "Samples of the latent diffusion, accepted by a classifier that has seen ten examples of it and ten others.",
+        {"attribute": "label", "prior": 0.1, "num_samples": 36},
+    ),
+)
