@@ -65,7 +65,7 @@ from monai_diffae.semantics import AttributeDirections
 print_config()
 
 # %% [markdown]
-# ## Setup data directory
+# ## Setup data directory and deterministic behaviour
 #
 # `MONAI_DATA_DIRECTORY` keeps the data; without it they go to a temporary folder.
 
@@ -74,11 +74,6 @@ directory = os.environ.get("MONAI_DATA_DIRECTORY")
 root_dir = Path(tempfile.mkdtemp() if directory is None else directory) / "diffae_tutorial_01"
 bundle = Path("../bundles/brain_slices_diffae")
 device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-# %% [markdown]
-# ## Set deterministic behaviour for reproducibility
-
-# %%
 set_determinism(seed=0)
 
 # %% [markdown]
