@@ -125,7 +125,7 @@ def test_factors_are_a_function_of_seed_and_index():
     assert len({factors.head_scale for factors in subjects.values()}) == len(subjects)
     assert 25 < sum(factors.lesion for factors in subjects.values()) < 55
     for factors in subjects.values():
-        assert 7 <= factors.lesion_radius_mm <= 14
+        assert 9 <= factors.lesion_radius_mm <= 16
         assert 0 <= factors.ventricle_enlargement_mm <= 6
         assert 0.93 <= factors.head_scale <= 1.07
         assert 0.8 <= factors.contrast <= 1.3

@@ -102,7 +102,7 @@ def draw_factors(seed: int, index: int, lesion_fraction: float = 0.5) -> Subject
         subject=f"sub-{index:04d}",
         lesion=bool(random.random() < lesion_fraction),
         lesion_center=tuple(float(c) for c in centers[random.integers(len(centers))]),
-        lesion_radius_mm=float(random.uniform(7.0, 14.0)),
+        lesion_radius_mm=float(random.uniform(9.0, 16.0)),
         ventricle_enlargement_mm=float(random.uniform(0.0, 6.0)),
         head_scale=float(random.uniform(0.93, 1.07)),
         contrast=float(random.uniform(0.8, 1.3)),
@@ -139,7 +139,7 @@ def render_subject(factors: SubjectFactors, spacing: float = 2.0) -> tuple[MetaT
     image = Warp(mode="bilinear", padding_mode="border")(template.image[None], -shift[None])[0]
     lesion = _lesion_weight(factors, template) if factors.lesion else torch.zeros_like(image)
     lesion = lesion * (image > 0.05)
-    image = image * (1 - lesion) + 0.35 * lesion  # about half of grey matter, a quarter above ventricle fluid
+    image = image * (1 - lesion) + 0.2 * lesion  # darker than the fluid of the ventricles
 
     to_spacing = Spacing(pixdim=(spacing,) * 3, padding_mode="zeros")
     both = MetaTensor(torch.cat([image, lesion]), affine=torch.as_tensor(template.affine))
