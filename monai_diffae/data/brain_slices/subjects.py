@@ -89,7 +89,9 @@ def _load_template() -> _Template:
     normals /= np.maximum(1.0, np.linalg.norm(normals, axis=0))
     decay = np.exp(-((np.maximum(distance, 0) / 16.0) ** 2)).astype(np.float32)
 
-    deep_white = ndimage.binary_erosion(white > 0.8, iterations=3) & (abs(x) > 12) & (z > 2) & (z < 42)
+    # Beside the lateral ventricles, where lesions of small vessels are most frequent.
+    beside = (abs(x) > 16) & (abs(x) < 32) & (y > -20) & (y < 20) & (z > 8) & (z < 32)
+    deep_white = ndimage.binary_erosion(white > 0.8, iterations=3) & beside
     centers = np.argwhere(deep_white & (distance > 5)) + affine[:3, 3]
     return _Template(torch.from_numpy(image)[None], affine, centers, torch.from_numpy(normals * decay))
 
