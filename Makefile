@@ -11,7 +11,7 @@ install: .venv/installed
 .venv/installed: setup.cfg pyproject.toml tests/constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q -c tests/constraints.txt torch
-	$(BIN)/python -m pip install -q -c tests/constraints.txt -e '.[demo,generative,train,test]'
+	$(BIN)/python -m pip install -q -c tests/constraints.txt -e '.[demo,generative,train,tutorials,test]'
 	touch $@
 
 demo: install
@@ -27,6 +27,7 @@ test: lint
 test-slow: install
 	$(BIN)/python -m pytest -m slow --device $(DEVICE)
 
-# The numbers in bundles/brain_slices_diffae/docs
+# The numbers in bundles/*/docs
 evaluate: install
 	$(BIN)/python tests/benchmarks/brain_slices_quality.py --device $(DEVICE)
+	$(BIN)/python tests/benchmarks/digits_quality.py --device $(DEVICE)
