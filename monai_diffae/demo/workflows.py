@@ -61,8 +61,8 @@ WORKFLOWS = (
         *_BRAIN,
         ("manipulate",),
         "manipulation",
-        "Brain slices: a lesion removed and added",
-        "z_sem is moved along the lesion direction; x_T is kept. Upper half: the slices that score highest for a "
+        "Brain slices: moved along the lesion direction",
+        "z_sem is moved away from and towards the lesion; x_T is kept. Upper half: the slices that score highest for a "
         "lesion, lower half: those that score lowest.",
         {"attribute": "lesion", "amount": [-0.3, 0.3], "max_rows": 8},
     ),
