@@ -19,6 +19,7 @@ ARROWS = {
     "losses": {"schedulers"},
     "inferers": {"schedulers", "semantics"},
     "checkpoints": {"networks", "semantics"},
+    "demo": {"data"},  # and the bundles, by command
 }
 OUTSIDE = {"bundles", "tests", "tutorials"}
 
