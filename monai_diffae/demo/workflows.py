@@ -65,9 +65,9 @@ WORKFLOWS = (
         ("manipulate",),
         "manipulation",
         "Brain slices: a lesion removed and added",
-        "z_sem is moved along the lesion direction; x_T is kept. Upper half: the slices that score highest for a "
-        "lesion, lower half: those that score lowest.",
-        {"attribute": "lesion", "amount": [-0.3, 0.3], "max_rows": 8},
+        "z_sem is moved along the direction of a lesion on the patient's left; x_T is kept. Upper half: the slices "
+        "that score highest for one, lower half: those that score lowest.",
+        {"attribute": "lesion_left", "amount": [-1.0, 1.0], "max_rows": 8},
     ),
     Workflow(
         "interpolation",

@@ -125,8 +125,8 @@ def test_encoded_x_T_reconstructs_better_than_a_random_one_on_shipped_weights(ge
 
 def test_attributes_are_fitted_from_masks_and_labels(attributes_file):
     directions = AttributeDirections.load(attributes_file)
-    assert directions.names == ["lesion"]
-    assert directions.weight.shape == (1, 128)
+    assert directions.names == ["lesion", "lesion_left", "lesion_right"]
+    assert directions.weight.shape == (3, 128)
 
 
 @pytest.mark.parametrize("amount", [0.3, [-0.3, 0.3]])
