@@ -127,6 +127,11 @@ class InvertibleDDIMScheduler(Scheduler):
             self.register_buffer(name, value, persistent=False)
         self.set_timesteps(num_train_timesteps)
 
+    @property
+    def step_has_inverse(self) -> bool:
+        """Whether ``step`` is a function of x alone (and of what the network says of it) that clips nothing away."""
+        return not self.clip_sample
+
     def _apply(self, fn, recurse=True):
         # Move, never cast: half-precision coefficients would lose 1 - alpha_bar at the first levels for good.
         device = fn(torch.empty(0)).device
