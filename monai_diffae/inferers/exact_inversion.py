@@ -14,7 +14,6 @@ from monai_diffae.schedulers import InvertibleDDIMScheduler
 
 __all__ = ["Inversion", "invert_exactly"]
 
-_WINDOW = 5  # of Anderson's mixing
 _GROWTH = 2.0  # of the residual, that a step may make on the way to a smaller one
 
 
@@ -67,6 +66,7 @@ def _solve(
     evaluate: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]],
     allowed: torch.Tensor,
     most: torch.Tensor,
+    window: int = 5,
 ) -> _Solution:
     """Solve ``residual(x) = 0`` for every row, until its root mean square is ``allowed`` or ``most`` are evaluated.
 
@@ -74,7 +74,7 @@ def _solve(
     has never a larger residual than the guess. ``evaluate(x, rows)`` gives the network's output and the residual.
     """
     rows = torch.arange(len(guess), device=guess.device)  # of the batch, that are not solved yet
-    x, mixing = guess, AndersonMixing(_WINDOW)
+    x, mixing = guess, AndersonMixing(window)
     smallest = torch.full((len(guess),), torch.inf, dtype=_at_least_float32(guess), device=guess.device)
     damping, evaluations = torch.ones_like(smallest), torch.zeros_like(rows)
     best, best_residual, best_output = guess.clone(), torch.zeros_like(guess), torch.zeros_like(guess)
@@ -110,6 +110,7 @@ def invert_exactly(
     timesteps: Iterable[torch.Tensor],
     tolerance: float,
     max_evaluations: int,
+    window: int = 5,
 ) -> Inversion:
     """The x_T that decoding turns into ``images``, by solving each step of the decoding for where it starts.
 
@@ -124,6 +125,7 @@ def invert_exactly(
         timesteps: of the grid, ascending.
         tolerance: of :attr:`Inversion.residual`.
         max_evaluations: for each image, over all steps; at least the number of steps.
+        window: of :class:`~monai_diffae.inferers.anderson.AndersonMixing`.
     """
     count = scheduler.num_inference_steps
     left = torch.full((len(images),), tolerance**2, dtype=_at_least_float32(images), device=images.device)
@@ -143,7 +145,7 @@ def invert_exactly(
             return output, scheduler.step(output, t, point)[0] - target[rows]
 
         to_spare = max_evaluations - evaluations - (count - place)
-        solution = _solve(guess, evaluate, (left / 2).sqrt(), 1 + (to_spare + 1) // 2)
+        solution = _solve(guess, evaluate, (left / 2).sqrt(), 1 + (to_spare + 1) // 2, window)
         x, below, output = solution.x, t, solution.output
         evaluations += solution.evaluations
         squared += solution.residual**2

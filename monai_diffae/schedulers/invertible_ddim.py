@@ -110,6 +110,16 @@ class InvertibleDDIMScheduler(Scheduler):
         **schedule_args,
     ) -> None:
         super().__init__(num_train_timesteps, schedule, **schedule_args)
+        self.arguments = {
+            "num_train_timesteps": num_train_timesteps,
+            "schedule": schedule,
+            "timestep_spacing": timestep_spacing,
+            "prediction_type": prediction_type,
+            "clip_sample": clip_sample,
+            "clip_sample_min": clip_sample_min,
+            "clip_sample_max": clip_sample_max,
+            **schedule_args,
+        }
         self.timestep_spacing = TimestepSpacing(timestep_spacing)
         self.prediction_type = Prediction(prediction_type)
         self.clip_sample = clip_sample

@@ -56,6 +56,11 @@ class MultistepDDIMScheduler(InvertibleDDIMScheduler):
         super().__init__(*args, **kwargs)
         self._predictions = WeakTensorKeyDictionary()  # sample: (x_0 of the step that made it, from level, to level)
 
+    @classmethod
+    def like(cls, scheduler: InvertibleDDIMScheduler) -> MultistepDDIMScheduler:
+        """One with the noise schedule, spacing, parametrisation and clipping of another scheduler."""
+        return cls(**scheduler.arguments)
+
     @property
     def step_has_inverse(self) -> bool:
         """False: ``step`` depends on the step before."""

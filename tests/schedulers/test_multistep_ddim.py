@@ -166,6 +166,17 @@ def test_clipping_bounds_what_is_extrapolated_too():
     assert end.item() == pytest.approx(1)
 
 
+def test_one_like_another_has_its_levels_and_conventions():
+    given = InvertibleDDIMScheduler(
+        50, "constant_beta", "trailing", "v_prediction", True, clip_sample_min=-2, clip_sample_max=3, beta=0.03
+    )
+    scheduler = MultistepDDIMScheduler.like(given)
+    for name in ("timestep_spacing", "prediction_type", "clip_sample", "clip_sample_min", "clip_sample_max"):
+        assert getattr(scheduler, name) == getattr(given, name)
+    assert torch.equal(scheduler.alphas_cumprod, given.alphas_cumprod)
+    assert torch.equal(scheduler.timesteps, given.timesteps)
+
+
 # Where it is used
 
 
