@@ -75,7 +75,8 @@ class LatentsTableSaver(_ItemTableSaver):
     Args:
         filename: CSV file.
         data_root_dir: files in it are named relative to it.
-        numbers: keys of the output with a number an item, for a column each before z_sem.
+        numbers: keys of the output with a number an item, for a column each before z_sem; one that the output does not
+            hold (of a workflow that encodes nothing, say) has no column.
     """
 
     def __init__(
@@ -86,7 +87,9 @@ class LatentsTableSaver(_ItemTableSaver):
 
     def rows(self, output: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         z_sem = output["z_sem"].flatten().tolist()
-        yield {n: float(output[n]) for n in self.numbers} | {f"z_{i}": value for i, value in enumerate(z_sem)}
+        yield {n: float(output[n]) for n in self.numbers if n in output} | {
+            f"z_{i}": value for i, value in enumerate(z_sem)
+        }
 
 
 class EditsTableSaver(_ItemTableSaver):

@@ -91,11 +91,13 @@ class ManipulationInferer(Inferer):
             ``reconstruction``, shape of ``inputs``. Of the edit, with N inserted after B for a series of N:
             ``score_after`` ``(B,)``; ``extrapolation`` ``(B,)``, how many standard deviations that lies outside the
             scores of the training data, NaN where those are not known; ``edit`` and ``difference`` (edit minus
-            reconstruction), shape of ``inputs``.
+            reconstruction), shape of ``inputs``. And the report about x_T,
+            :meth:`~monai_diffae.inferers.exact_inversion.Inversion.report`.
         """
         images = plain(inputs)
         z_sem = network.encode(images)
-        x_T = self.stochastic_code(images, network, z_sem, self.inferer)
+        code = self.stochastic_code.with_report(images, network, z_sem, self.inferer)
+        x_T = code.x_T
         reconstruction = self.inferer.decode(z_sem, x_T, network)
         attributes = self.attributes.to(images.device)
         k = attributes.index(self.attribute)
@@ -111,7 +113,9 @@ class ManipulationInferer(Inferer):
             "score": attributes.scores(z_sem)[:, k],
             "score_after": score_after,
             "extrapolation": attributes.extrapolation(self.attribute, score_after),
-        } | {key: like_input(x, inputs) for key, x in images_out.items()}
+            **code.report(),
+            **{key: like_input(x, inputs) for key, x in images_out.items()},
+        }
 
     def __call__(self, inputs: torch.Tensor, network: Callable) -> torch.Tensor:  # type: ignore[override]
         """The edit of :meth:`predict`."""

@@ -87,6 +87,21 @@ def test_an_interrupted_run_keeps_the_earlier_table_and_the_next_one_replaces_it
     assert list(tmp_path.iterdir()) == [file]
 
 
+def test_numbers_have_columns_before_the_code_where_the_output_holds_them(tmp_path, device):
+    file = tmp_path / "latents.csv"
+    SupervisedEvaluator(
+        device=torch.device(device),
+        val_data_loader=DataLoader(images_of(tmp_path, slices=False), batch_size=2),
+        network=torch.nn.Identity(),
+        inferer=lambda inputs, _: {"z_sem": inputs.as_tensor()[:, 0, 0, :2], "count": torch.full((len(inputs),), 7)},
+        postprocessing=FlattenSubKeysd("pred"),
+        val_handlers=[LatentsTableSaver(file, tmp_path, numbers=["count", "other"])],
+    ).run()
+    header, *rows = read(file)
+    assert header == ["file", "count", "z_0", "z_1"]
+    assert [row[1] for row in rows] == ["7", "7", "7"]
+
+
 # Edits
 
 
