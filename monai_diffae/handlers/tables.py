@@ -3,10 +3,12 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 
@@ -18,7 +20,8 @@ __all__ = ["EditsTableSaver", "LatentsTableSaver"]
 class _ItemTableSaver:
     """A CSV table with rows for each item of an evaluator, which start with its file, and its slice if it is one.
 
-    Rows are streamed to a temporary file, which takes the table's name when the run has ended.
+    Rows are streamed to a temporary file, which takes the table's name when the run has ended. Of several processes
+    each streams its own rows, and the first one puts them together in the order of the processes.
 
     Args:
         filename: CSV file.
@@ -44,7 +47,10 @@ class _ItemTableSaver:
 
     @property
     def _partial(self) -> Path:
-        return self.filename.with_name(self.filename.name + ".partial")
+        return self._partial_of(idist.get_rank())
+
+    def _partial_of(self, rank: int) -> Path:
+        return self.filename.with_name(f"{self.filename.name}{f'.{rank}' if rank else ''}.partial")
 
     def _open(self, engine: Engine) -> None:
         self.filename.parent.mkdir(parents=True, exist_ok=True)
@@ -63,6 +69,15 @@ class _ItemTableSaver:
                     table.writerow([*place.values(), *cells])
 
     def _close(self, engine: Engine) -> None:
+        idist.barrier()  # all rows are written
+        if idist.get_rank() > 0:
+            return
+        with open(self._partial, "a", newline="") as table:
+            for rank in range(1, idist.get_world_size()):
+                with open(self._partial_of(rank), newline="") as rows:
+                    rows.readline()  # the column names
+                    shutil.copyfileobj(rows, table)
+                self._partial_of(rank).unlink()
         os.replace(self._partial, self.filename)
 
 
