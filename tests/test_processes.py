@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+from itertools import chain
+
 import ignite.distributed as idist
 import pytest
 
@@ -16,7 +18,7 @@ def test_parts_make_the_whole_in_order(monkeypatch, length, count):
     for rank in range(count):
         as_process(monkeypatch, rank, count)
         parts.append(list(processes.part(range(length))))
-    assert sum(parts, []) == list(range(length))
+    assert list(chain(*parts)) == list(range(length))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
@@ -36,5 +38,5 @@ def test_a_batch_is_divided_or_refused(monkeypatch):
 
 def test_start_without_torchrun_says_what_to_do(monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
-    with pytest.raises(ValueError, match="RANK.*torchrun --standalone"):
+    with pytest.raises(ValueError, match=r"RANK.*torchrun --standalone"):
         processes.start()
