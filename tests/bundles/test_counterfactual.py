@@ -40,7 +40,8 @@ def brain(tmp_path_factory) -> Bundle:
         for name, values in (("images", image), ("lesions", distance < radius)):
             file = folder / name / f"{i}.nii.gz"
             nib.save(nib.Nifti1Image(values.astype(np.float32), np.diag([9.0, 9, 9, 1])), file)
-    return Bundle("brain_slices_diffae", folder, dataset_dir=str(folder), pixdim=12.0, num_slices=2, **SMALL)
+    options = SMALL | {"dataset_dir": str(folder), "pixdim": 12.0, "num_slices": 2}
+    return Bundle("brain_slices_diffae", folder, **options).randomize()
 
 
 @pytest.mark.parametrize(
@@ -73,7 +74,7 @@ def test_pictures_are_brought_to_a_target_step_by_step(attributes_path, tmp_path
     (tmp_path / "data").mkdir()
     Image.fromarray(pixels).save(tmp_path / "data" / "a.png")
     options = {"attribute": "size", "target": 1.5, "attributes_path": attributes_path, "num_steps": 2}
-    bundle = Bundle("natural_images_diffae", tmp_path, dataset_dir=str(tmp_path / "data"), **SMALL)
+    bundle = Bundle("natural_images_diffae", tmp_path, dataset_dir=str(tmp_path / "data"), **SMALL).randomize()
     bundle.run(*NAMES, output_dir=str(tmp_path / "out"), **options)
     rows = read_table(tmp_path / "out" / "edits.csv")
     assert [row["step"] for row in rows] == ["1/2", "2/2"]

@@ -51,11 +51,7 @@ class TwoWays:
             options |= {"pixdim": 12.0, "num_slices": 3, "slice_range": [0.1, 0.9]}
         else:
             write_pictures(folder / "data")
-        self.bundle = Bundle(name, folder, **options)
-        weights = torch.load(folder / "model.pt", weights_only=True)
-        generator = torch.Generator().manual_seed(1)  # off the zeros of new networks
-        weights = {key: x + 0.02 * torch.randn(x.shape, generator=generator) for key, x in weights.items()}
-        torch.save(weights, folder / "model.pt")
+        self.bundle = Bundle(name, folder, **options).randomize()
 
     def one(self, *names: str, **options: Any) -> None:
         self.bundle.run(*names, **options).finalize()
