@@ -46,7 +46,7 @@ def test_a_volume_is_reconstructed_and_edited_in_about_ten_lines(tmp_path, monke
         "0.3": str(strength),
         "config = ConfigParser()\n": "config = ConfigParser()\nfew = 2\n",
         "network = load": "config.config |= dict(pixdim=14.0, progress=False)\n"
-        "config.config |= dict(num_inference_steps=few, num_inversion_steps=few)\nnetwork = load",
+        "config.config |= dict(num_inference_steps=few, num_inversion_steps=few, inversion='explicit')\nnetwork = load",
     }.items():
         assert old in code
         code = code.replace(old, new)

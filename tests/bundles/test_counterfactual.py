@@ -11,7 +11,14 @@ from PIL import Image
 from monai_diffae.semantics import AttributeDirections, AttributeSummary, LatentStatistics
 
 NAMES = ("inference", "manipulate", "counterfactual")
-SMALL = {"z_dim": 8, "image_size": 16, "num_inference_steps": 2, "num_inversion_steps": 2, "progress": False}
+SMALL = {
+    "z_dim": 8,
+    "image_size": 16,
+    "num_inference_steps": 2,
+    "num_inversion_steps": 2,
+    "inversion": "explicit",
+    "progress": False,
+}
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,13 @@ from monai.data import MetaTensor
 from monai.transforms import Compose, SaveImaged
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "brain_slices_diffae"
-FEW_STEPS = {"pixdim": 12.0, "num_inference_steps": 4, "num_inversion_steps": 4, "progress": False}
+FEW_STEPS = {
+    "pixdim": 12.0,
+    "num_inference_steps": 4,
+    "num_inversion_steps": 4,
+    "inversion": "explicit",
+    "progress": False,
+}
 
 
 class LabelClient:

@@ -139,7 +139,8 @@ def test_two_processes_encode_and_train_the_latent_diffusion_as_one_does(ways, t
 @pytest.mark.parametrize("names", [("inference",), ("inference", "encode")])
 def test_two_processes_share_a_folder_without_a_slice_twice_or_missing(ways, tmp_path, names):
     one, two = tmp_path / "one", tmp_path / "two"
-    options = {"num_inference_steps": 1, "num_inversion_steps": 1, "progress": False, "batch_size": 2}
+    options = {"num_inference_steps": 1, "num_inversion_steps": 1, "inversion": "explicit", "progress": False}
+    options |= {"batch_size": 2}
     ways.one(*names, output_dir=str(one), **options)
     done = ways.two(*names, "multi_gpu_inference", workflow_type="infer", output_dir=str(two), **options)
     assert done.returncode == 0, done.stderr

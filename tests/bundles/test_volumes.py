@@ -50,7 +50,7 @@ def test_volumes_are_trained_on_reconstructed_and_edited(bundle, tmp_path, image
     AttributeDirections(["size"], weight, torch.zeros(1), statistics).save(tmp_path / "attributes.pt")
     options = OPTIONS | {"image_size": image_size, "progress": False}
     options |= {"ckpt_path": str(tmp_path / "run" / "models" / "model.pt"), "output_dir": str(tmp_path / "out")}
-    options |= {"attribute": "size", "attributes_path": str(tmp_path / "attributes.pt")}
+    options |= {"inversion": "explicit", "attribute": "size", "attributes_path": str(tmp_path / "attributes.pt")}
     bundle.run("inference", "volumes", "manipulate", **options)
     for kind in ("reconstruction", "edit", "difference"):
         files = sorted((tmp_path / "out").glob(f"*_{kind}.nii.gz"))
