@@ -37,16 +37,14 @@ def attributes_path(tmp_path_factory) -> str:
 
 @pytest.fixture(scope="module")
 def brain(tmp_path_factory) -> Bundle:
-    """Two volumes, one with a lesion mask that is empty."""
+    """Two volumes, of which one has a lesion mask."""
     folder = tmp_path_factory.mktemp("brain")
     distance = np.linalg.norm(np.indices((20, 20, 20)) - 9.5, axis=0)
     for name in ("images", "lesions"):
         (folder / name).mkdir()
-    for i, radius in enumerate((3, 0)):
-        image = (distance < 8 + i) * 300.0 + (distance < radius) * 300.0
-        for name, values in (("images", image), ("lesions", distance < radius)):
-            file = folder / name / f"{i}.nii.gz"
-            nib.save(nib.Nifti1Image(values.astype(np.float32), np.diag([9.0, 9, 9, 1])), file)
+    image, affine = (distance < 8) * 300.0 + (distance < 3) * 300.0, np.diag([9.0, 9, 9, 1])
+    for file, values in (("images/0", image), ("lesions/0", distance < 3), ("images/1", image)):
+        nib.save(nib.Nifti1Image(values.astype(np.float32), affine), folder / f"{file}.nii.gz")
     options = SMALL | {"dataset_dir": str(folder), "pixdim": 12.0, "num_slices": 2}
     return Bundle("brain_slices_diffae", folder, **options).randomize()
 
