@@ -10,5 +10,6 @@ from .latent_sampling import LatentSampler as LatentSampler
 from .manipulation import ManipulationInferer as ManipulationInferer
 from .sampling import SamplingInferer as SamplingInferer
 from .semantic_gap import SemanticGapInferer as SemanticGapInferer
+from .slicewise import SlicewiseInferer as SlicewiseInferer
 from .swap import SwapInferer as SwapInferer
 from .variation import VariationInferer as VariationInferer

@@ -167,3 +167,15 @@ def test_numbers_of_the_result_get_columns_of_their_own(tmp_path, numbers):
     head, row = read(tmp_path / "latents.csv")
     assert head == ["file", *numbers, "z_0", "z_1"]
     assert row[1:] == [*(["7", "0.25"] if numbers else []), "1", "2"]
+
+
+def test_steps_to_one_target_have_a_row_each_with_further_numbers(tmp_path):
+    saver = EditsTableSaver(tmp_path / "e.csv", "lesion", target="across", num_steps=2, numbers=["distance"])
+    output = {"score": torch.tensor(-1.0), "score_after": torch.tensor([0.0, 1.0])}
+    output |= {"extrapolation": torch.zeros(2), "distance": torch.tensor([0.5, 1.0])}
+    rows = list(saver.rows(output))
+    assert [row["step"] for row in rows] == ["1/2", "2/2"]
+    assert [row["target"] for row in rows] == ["across", "across"]
+    assert [row["score_after"] for row in rows] == [0.0, 1.0]
+    assert [row["distance"] for row in rows] == [0.5, 1.0]
+    assert list(rows[0])[-1] == "distance"
