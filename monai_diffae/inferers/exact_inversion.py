@@ -14,7 +14,8 @@ from monai_diffae.schedulers import InvertibleDDIMScheduler
 
 __all__ = ["Inversion", "invert_exactly"]
 
-_GROWTH = 2.0  # of the residual, that a step may make on the way to a smaller one
+_GROWTH = 2.0  # of the residual, that an update may make on the way to a smaller one
+_PATIENCE = 4  # updates in a row that may fail to make it smaller
 
 
 @dataclass(frozen=True)
@@ -70,13 +71,13 @@ def _solve(
 ) -> _Solution:
     """Solve ``residual(x) = 0`` for every row, until its root mean square is ``allowed`` or ``most`` are evaluated.
 
-    A row whose residual grows goes back to its best point with half the step and nothing remembered; what is returned
-    has never a larger residual than the guess. ``evaluate(x, rows)`` gives the network's output and the residual.
+    A row whose residual grows, or gets no smaller for long, goes back to its best point with half the step and nothing
+    remembered, until that makes it smaller. ``evaluate(x, rows)`` gives the network's output and the residual.
     """
     rows = torch.arange(len(guess), device=guess.device)  # of the batch, that are not solved yet
     x, mixing = guess, AndersonMixing(window)
     smallest = torch.full((len(guess),), torch.inf, dtype=_at_least_float32(guess), device=guess.device)
-    damping, evaluations = torch.ones_like(smallest), torch.zeros_like(rows)
+    damping, evaluations, failures = torch.ones_like(smallest), torch.zeros_like(rows), torch.zeros_like(rows)
     best, best_residual, best_output = guess.clone(), torch.zeros_like(guess), torch.zeros_like(guess)
     solution = guess.clone()
     while len(rows):
@@ -87,9 +88,11 @@ def _solve(
         improved = rows[better]
         smallest[improved] = size[better]
         best[improved], best_residual[improved], best_output[improved] = x[better], residual[better], output[better]
-        worse = ~(size <= _GROWTH * smallest[rows])  # not a number is worse, too
+        failures[rows] = torch.where(better, 0, failures[rows] + 1)
+        worse = ~(size <= _GROWTH * smallest[rows]) | (failures[rows] == _PATIENCE)  # not a number is worse, too
         if worse.any():
             damping[rows[worse]] /= 2
+            failures[rows[worse]] = _PATIENCE - 1
             x = torch.where(unsqueeze_right(worse, x.ndim), best[rows], x)
             residual = torch.where(unsqueeze_right(worse, x.ndim), best_residual[rows], residual)
             mixing.restart(worse, x, residual)

@@ -159,11 +159,13 @@ def test_nothing_is_kept_of_samples_that_are_gone():
 def test_clipping_bounds_what_is_extrapolated_too():
     scheduler = MultistepDDIMScheduler(prediction_type="sample", clip_sample=True)
     scheduler.set_timesteps(10)
-    x = torch.zeros(1, 1)
-    x, _ = scheduler.step(torch.full((1, 1), -0.9), 100, x)
-    end, x_0 = scheduler.step(torch.full((1, 1), 0.9), 0, x)
+    x, _ = scheduler.step(torch.full((1, 1), -0.9, dtype=torch.float64), 900, torch.zeros(1, 1, dtype=torch.float64))
+    x_to, x_0 = scheduler.step(torch.full_like(x, 0.9), 800, x)
     assert x_0.item() == pytest.approx(0.9)
-    assert end.item() == pytest.approx(1)
+    start, end = (float(scheduler.alphas_cumprod[t]) for t in (800, 700))
+    assert extrapolation(float(scheduler.alphas_cumprod[900]), start, end) > 0.5  # far beyond 1
+    eps = (x - math.sqrt(start)) / math.sqrt(1 - start)
+    assert_close(x_to, math.sqrt(end) + math.sqrt(1 - end) * eps)
 
 
 def test_one_like_another_has_its_levels_and_conventions():
