@@ -41,8 +41,9 @@ class SourceVolumeSaver(SliceCollector):
               source keeps the detail that the network's grid has no room for;
             - ``difference``: that difference alone, signed float32 in the source's unit, zero elsewhere.
 
-            Results are ``(1, X, Y)``, or ``(N, 1, X, Y)`` for a series, which becomes the fourth dimension; the one
-            under ``minus`` is no series. Values outside [-1, 1] are clipped. Empty: nothing is written.
+            (``decoded`` has no use for ``minus``.) Results are ``(1, X, Y)``, or ``(N, 1, X, Y)`` for a series, which
+            becomes the fourth dimension; the one under ``minus`` is no series. Values outside [-1, 1] are clipped.
+            Empty: nothing is written.
         volumes: the data set whose slices the evaluator gets, items with ``image`` ``(1, X, Y, Z)``, a MetaTensor that
             came out of ``preprocessing``.
         preprocessing: its transforms; see :func:`~monai_diffae.handlers.source_grid.place_slices`.
@@ -67,8 +68,8 @@ class SourceVolumeSaver(SliceCollector):
         overwrite: bool = True,
     ) -> None:
         for entry in files:
-            needed = {"postfix", "key", "mode"} | ({"minus"} if entry.get("mode") in _MODES[1:] else set())
-            if set(entry) != needed or entry["mode"] not in _MODES:
+            needed = {"postfix", "key", "mode"} | (set() if entry.get("mode") == "decoded" else {"minus"})
+            if not needed <= set(entry) <= needed | {"minus"} or entry["mode"] not in _MODES:
                 raise ValueError(
                     f"A file has postfix, key and mode ({', '.join(_MODES)}), and for the last two modes minus; "
                     f"got {dict(entry)}."

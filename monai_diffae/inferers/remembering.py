@@ -24,7 +24,7 @@ class RememberingInferer(Inferer):
     :func:`~monai_diffae.inferers.fingerprints.fingerprint`).
 
     Args:
-        inferer: with a method ``predict(inputs, network, *others)`` that gives a dictionary of tensors with the batch
+        inferer: with a method ``predict(inputs, network, **others)`` that gives a dictionary of tensors with the batch
             first, functions of each image by itself; those with the shape of an image at their end get the metadata of
             ``inputs``.
         folder: for the files, ``<hash>.pt`` each; made when it is needed.
@@ -40,7 +40,7 @@ class RememberingInferer(Inferer):
 
     @torch.no_grad()
     def predict(
-        self, inputs: torch.Tensor, network: nn.Module, *others: torch.Tensor | Sequence[torch.Tensor]
+        self, inputs: torch.Tensor, network: nn.Module, **others: torch.Tensor | Sequence[torch.Tensor]
     ) -> dict[str, torch.Tensor]:
         """What the inferer's own ``predict`` gives.
 
@@ -50,14 +50,13 @@ class RememberingInferer(Inferer):
             others: further batches of images, or lists of such.
         """
         if not self.enabled:
-            return self.inferer.predict(inputs, network, *others)
+            return self.inferer.predict(inputs, network, **others)
         images = plain(inputs)
         paths = self._paths(images, network, others)
         results = [self._read(path) for path in paths]
         missing = [k for k, result in enumerate(results) if result is None]
         if missing:
-            rest = _select(others, missing)
-            computed = self.inferer.predict(images[missing], network, *rest)
+            computed = self.inferer.predict(images[missing], network, **_select(others, missing))
             for place, k in enumerate(missing):
                 results[k] = {key: plain(value[place]).cpu() for key, value in computed.items()}
                 self._write(paths[k], results[k])
@@ -69,12 +68,12 @@ class RememberingInferer(Inferer):
         }
 
     def __call__(  # type: ignore[override]
-        self, inputs: torch.Tensor, network: nn.Module, *others: torch.Tensor | Sequence[torch.Tensor]
+        self, inputs: torch.Tensor, network: nn.Module, **others: torch.Tensor | Sequence[torch.Tensor]
     ) -> dict[str, torch.Tensor]:
         """As :meth:`predict`."""
-        return self.predict(inputs, network, *others)
+        return self.predict(inputs, network, **others)
 
-    def _paths(self, images: torch.Tensor, network: nn.Module, others: Sequence) -> list[Path]:
+    def _paths(self, images: torch.Tensor, network: nn.Module, others: Mapping) -> list[Path]:
         if self._settings is None:  # once: the scheduler's grid moves while it is used
             self._settings = fingerprint(self.inferer)
         state = tuple((p.data_ptr(), p._version) for p in network.state_dict(keep_vars=True).values())
@@ -99,7 +98,9 @@ class RememberingInferer(Inferer):
 
 
 def _select(batches: Any, index: int | list[int]) -> Any:
-    """Items of batches, or of lists of batches."""
+    """Items of batches, or of mappings and lists of such."""
     if isinstance(batches, torch.Tensor):
         return plain(batches)[index]
+    if isinstance(batches, Mapping):
+        return {name: _select(batch, index) for name, batch in batches.items()}
     return [_select(batch, index) for batch in batches]

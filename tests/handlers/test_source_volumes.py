@@ -208,7 +208,7 @@ def test_a_series_becomes_the_fourth_dimension(tmp_path, device):
     [
         {"postfix": "edit", "key": "edit", "mode": "blended"},
         {"postfix": "edit", "key": "edit", "mode": "residual"},
-        {"postfix": "edit", "key": "edit", "mode": "decoded", "minus": "reconstruction"},
+        {"postfix": "edit", "key": "edit", "mode": "decoded", "plus": "reconstruction"},
         {"key": "edit", "mode": "decoded"},
     ],
 )

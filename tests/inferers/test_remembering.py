@@ -112,9 +112,9 @@ def test_further_images_count(tiny_autoencoder, images, tmp_path):
     def line() -> RememberingInferer:
         return RememberingInferer(InterpolationInferer(reconstruction().inferer, num_points=3), tmp_path)
 
-    first = line().predict(images[:2], tiny_autoencoder, images[2:4])["interpolation"]
-    other = line().predict(images[:2], tiny_autoencoder, images[3:5])["interpolation"]
-    again = line().predict(images[:2], tiny_autoencoder, [images[2:4]])["interpolation"]
+    first = line().predict(images[:2], tiny_autoencoder, inputs_to=images[2:4])["interpolation"]
+    other = line().predict(images[:2], tiny_autoencoder, inputs_to=images[3:5])["interpolation"]
+    again = line().predict(images[:2], tiny_autoencoder, inputs_to=[images[2:4]])["interpolation"]
     assert first.shape == (2, 3, 1, 8, 8)
     assert (first - other).abs().max() > 1e-3
     torch.testing.assert_close(first, again, rtol=1e-4, atol=1e-5)
