@@ -36,6 +36,11 @@ class _ItemTableSaver:
         """The further cells of an item's rows, by column, from the evaluator's output for it."""
         raise NotImplementedError(f"{type(self).__name__} says nothing about an item.")
 
+    def place(self, item: Mapping[str, Any]) -> dict[str, Any]:
+        """The first cells of an item's rows, by column."""
+        place = {"file": source_file(item, self.data_root_dir)}
+        return place | ({"slice": int(item["slice"])} if "slice" in item else {})
+
     def attach(self, engine: Engine) -> None:
         """
         Args:
@@ -60,8 +65,7 @@ class _ItemTableSaver:
         with open(self._partial, "a", newline="") as f:
             table = csv.writer(f)
             for item, output in zip(engine.state.batch, engine.state.output):
-                place = {"file": source_file(item, self.data_root_dir)}
-                place |= {"slice": int(item["slice"])} if "slice" in item else {}
+                place = self.place(item)
                 for row in self.rows(output):
                     if f.tell() == 0:
                         table.writerow([*place, *row])
@@ -82,7 +86,10 @@ class _ItemTableSaver:
 
 
 class LatentsTableSaver(_ItemTableSaver):
-    """Writes ``latents.csv``: one row an item with its file, its index in the volume (of a slice), and z_sem.
+    """Writes ``latents.csv``: one row an item with its file, its subject (where the data say it), and z_sem.
+
+    A slice has its index in the prepared volume too, and ``x_mm``, ``y_mm``, ``z_mm``, the place of its centre in the
+    world of the source's affine (RAS for NIfTI).
 
     The evaluator's output holds ``z_sem``. Rows are streamed to a temporary file, which takes the table's name when the
     run has ended.
@@ -99,6 +106,17 @@ class LatentsTableSaver(_ItemTableSaver):
     ) -> None:
         super().__init__(filename, data_root_dir)
         self.numbers = tuple(numbers)
+
+    def place(self, item: Mapping[str, Any]) -> dict[str, Any]:
+        place = super().place(item)
+        if "subject" in item:
+            place = {"file": place.pop("file"), "subject": item["subject"]} | place
+        if "slice" in item:
+            image = item["image"]
+            center = [(n - 1) / 2 for n in image.shape[1:3]]
+            world = image.affine.cpu().double() @ torch.tensor([*center, 0.0, 1.0], dtype=torch.float64)
+            place |= {name: f"{position:.3f}" for name, position in zip(("x_mm", "y_mm", "z_mm"), world.tolist())}
+        return place
 
     def rows(self, output: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         z_sem = output["z_sem"].flatten().tolist()

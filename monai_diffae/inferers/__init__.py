@@ -8,6 +8,7 @@ from .interpolation import InterpolationInferer as InterpolationInferer
 from .latent_sampling import ConditionalLatentSampler as ConditionalLatentSampler
 from .latent_sampling import LatentSampler as LatentSampler
 from .manipulation import ManipulationInferer as ManipulationInferer
+from .remembering import RememberingInferer as RememberingInferer
 from .sampling import SamplingInferer as SamplingInferer
 from .semantic_gap import SemanticGapInferer as SemanticGapInferer
 from .slicewise import SlicewiseInferer as SlicewiseInferer

@@ -16,6 +16,7 @@ CONFIGS = BUNDLE / "configs"
 OPTIONS = {"num_inference_steps": 2, "num_inversion_steps": 2, "num_slices": 2, "batch_size": 3, "progress": False}
 OPTIONS |= {"network_def::encoder::channels": [8, 16, 16, 16], "network_def::decoder::channels": [8, 16, 16]}
 OPTIONS |= {f"network_def::{part}::norm_num_groups": 4 for part in ("encoder", "decoder")}
+PROCESSED = {"source_files": [], "volume_files": {"reconstruction": "reconstruction"}}  # on the network's grid
 SUBJECTS = [f"images/sub-{k:04d}.nii.gz" for k in range(3)]
 
 
@@ -88,7 +89,7 @@ def test_by_default_each_volume_is_joined_with_the_next(run, tmp_path):
     line = values(tmp_path / names(tmp_path)[0])
     assert line.shape == (64, 64, 2, 3)
     assert np.abs(np.diff(line, axis=-1)).mean(axis=(0, 1, 2)).min() > 1e-3
-    run()
+    run(**PROCESSED)
     reconstructions = [values(tmp_path / f"images/sub-000{k}_reconstruction.nii.gz") for k in (0, 1)]
     for end, reconstruction in ((0, reconstructions[0]), (2, reconstructions[1])):
         np.testing.assert_allclose(line[..., end], reconstruction, atol=1e-4)
@@ -114,7 +115,7 @@ def test_a_chain_is_one_line_through_its_volumes(run, tmp_path):
     assert names(tmp_path) == ["images/sub-0001_to_sub-0002_interpolation.nii.gz"]
     line = values(tmp_path / names(tmp_path)[0])
     assert line.shape == (64, 64, 2, 5)
-    run()
+    run(**PROCESSED)
     for place, k in enumerate((1, 0, 2)):
         reconstruction = values(tmp_path / f"images/sub-000{k}_reconstruction.nii.gz")
         np.testing.assert_allclose(line[..., 2 * place], reconstruction, atol=1e-4)
@@ -122,7 +123,7 @@ def test_a_chain_is_one_line_through_its_volumes(run, tmp_path):
 
 def test_results_lie_where_the_first_volume_lies(run, tmp_path):
     run("interpolate", num_points=2, pairs=[SUBJECTS[:2]])
-    run()
+    run(**PROCESSED)
     line = nib.load(tmp_path / "images/sub-0000_to_sub-0001_interpolation.nii.gz")
     np.testing.assert_allclose(line.affine, nib.load(tmp_path / "images/sub-0000_reconstruction.nii.gz").affine)
 
@@ -134,7 +135,7 @@ def test_variations_share_z_and_differ_in_x_T(run, tmp_path):
     assert variations.shape == (64, 64, 2, 3)
     np.testing.assert_allclose(spread, variations.std(axis=-1), atol=1e-5)
     assert spread.mean() > 1e-3
-    run(x_T="random")  # semantic only: the first of the variations
+    run(x_T="random", **PROCESSED)  # semantic only: the first of the variations
     reconstruction = values(tmp_path / "images" / "sub-0000_reconstruction.nii.gz")
     np.testing.assert_allclose(reconstruction, variations[..., 0], atol=1e-4)
 

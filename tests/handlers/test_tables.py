@@ -52,13 +52,32 @@ def test_the_table_has_a_row_an_item_with_its_file_and_code(tiny_autoencoder, tm
     file = tmp_path / "out" / "latents.csv"
     run(tmp_path / "data", file, tiny_autoencoder.encode, device, slices, root_dir=tmp_path / "data")
     header, *rows = read(file)
-    assert header == ["file", *(["slice"] if slices else []), *(f"z_{i}" for i in range(8))]
+    assert header == ["file", *(["slice", "x_mm", "y_mm", "z_mm"] if slices else []), *(f"z_{i}" for i in range(8))]
     assert [row[0] for row in rows] == FILES
     if slices:
         assert [row[1] for row in rows] == ["10", "11", "12"]
     found = torch.tensor([[float(value) for value in row[-8:]] for row in rows])
     torch.testing.assert_close(found, codes(tiny_autoencoder, device), rtol=1e-5, atol=1e-6)
     assert [path.name for path in file.parent.iterdir()] == ["latents.csv"]
+
+
+def test_a_row_has_the_subject_and_the_place_of_a_slice(tiny_autoencoder, tmp_path, device):
+    affine = torch.tensor([[0, -2.0, 0, 10], [3.0, 0, 0, -20], [0, 0, 1.5, 7], [0, 0, 0, 1]], dtype=torch.float64)
+    item = images_of(tmp_path, slices=True)[0] | {"subject": "sub-7"}
+    item["image"] = MetaTensor(item["image"], affine=affine, meta=item["image"].meta)
+    SupervisedEvaluator(
+        device=torch.device(device),
+        val_data_loader=DataLoader([item], batch_size=1),
+        network=torch.nn.Identity(),
+        inferer=lambda inputs, _: {"z_sem": tiny_autoencoder.encode(inputs.as_tensor())},
+        postprocessing=FlattenSubKeysd("pred"),
+        val_handlers=[LatentsTableSaver(tmp_path / "latents.csv", data_root_dir=tmp_path)],
+    ).run()
+    header, row = read(tmp_path / "latents.csv")
+    cells = dict(zip(header, row))
+    assert header[:6] == ["file", "subject", "slice", "x_mm", "y_mm", "z_mm"]
+    assert (cells["subject"], cells["slice"]) == ("sub-7", "10")
+    assert [float(cells[name]) for name in ("x_mm", "y_mm", "z_mm")] == [10 - 2 * 3.5, -20 + 3 * 3.5, 7]
 
 
 @pytest.mark.parametrize("root", ["", "elsewhere"])

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Volumes as they are stored: read, changed in some voxels, and written with the header that they had."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from monai.utils import convert_to_numpy
+
+__all__ = ["StoredVolume", "read_stored_volume", "save_nifti"]
+
+
+def save_nifti(image: nib.Nifti1Image, path: Path) -> None:
+    """Write ``path``; it appears when it is complete. Missing folders are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".partial.{path.name}")  # keeps the extension, from which nibabel knows the format
+    nib.save(image, partial)
+    os.replace(partial, path)
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredVolume:
+    """The numbers of a file, with what turns them into intensities.
+
+    Args:
+        numbers: as stored, 2D to 4D; intensities are ``slope * numbers + intercept``.
+        slope: not 0.
+        intercept: see above.
+        header: of a NIfTI file.
+        affine: of the file.
+        image_class: of nibabel, NIfTI-1 or 2.
+        channel: of four dimensions, the one that is meant.
+    """
+
+    numbers: np.ndarray
+    slope: float
+    intercept: float
+    header: nib.Nifti1Header
+    affine: np.ndarray
+    image_class: type
+    channel: int = 0
+
+    def grid(self, numbers: np.ndarray) -> np.ndarray:
+        """Three-dimensional view of numbers with the shape of the file."""
+        if numbers.ndim > 3:
+            return numbers[..., self.channel]
+        return numbers.reshape(numbers.shape + (1,) * (3 - numbers.ndim))
+
+    def changed(
+        self, box: tuple[slice, ...], covered: np.ndarray, intensities: np.ndarray, add: bool = False
+    ) -> np.ndarray:
+        """A copy of the numbers with other intensities in covered voxels of a box; nothing else differs in any bit.
+
+        Args:
+            box: of :meth:`grid`.
+            covered: bool, shape of the box.
+            intensities: shape of the box; rounded and clipped to what the type of the file can hold.
+            add: to what is there, instead of replacing it.
+        """
+        numbers = self.numbers.copy()
+        part = self.grid(numbers)[box]
+        new = intensities[covered].astype(np.float64) / self.slope
+        new += part[covered] if add else -self.intercept / self.slope
+        if numbers.dtype.kind in "iu":
+            limits = np.iinfo(numbers.dtype)
+            new = np.clip(np.rint(new), limits.min, limits.max)
+        part[covered] = new.astype(numbers.dtype)
+        return numbers
+
+    def image(self, numbers: np.ndarray) -> nib.Nifti1Image:
+        """Numbers on the scale of the file, as an image with its header."""
+        header = self.header.copy()
+        header.set_data_dtype(numbers.dtype)
+        image = self.image_class(numbers, self.affine, header)
+        image.header.set_slope_inter(self.slope, self.intercept)  # nibabel's constructors forget them
+        return image
+
+    def map_image(self, intensities: np.ndarray) -> nib.Nifti1Image:
+        """A float32 map in the geometry of the file, as an image."""
+        header = self.header.copy()
+        header.set_data_dtype(np.float32)
+        header["cal_min"] = header["cal_max"] = 0
+        return self.image_class(intensities.astype(np.float32), self.affine, header)
+
+
+def read_stored_volume(
+    file: str | Sequence[str], channel: int | None = None, load: Callable | None = None
+) -> StoredVolume:
+    """The source of a volume.
+
+    Args:
+        file: NIfTI, whose header and numbers are kept as they are; others by ``load``.
+        channel: of a file with more than one.
+        load: MONAI transform of ``{"image": file}`` to an image ``(1, X, Y, Z)``, for files that are not NIfTI. They
+            become NIfTI-1 with integers where all intensities are integers, else float32.
+
+    Raises:
+        ValueError: for numbers that are neither integers nor floats (colours, complex), and without ``load`` for a
+            file that is not NIfTI.
+    """
+    if not isinstance(file, (str, os.PathLike)) or not os.fspath(file).endswith((".nii", ".nii.gz")):
+        if load is None:
+            raise ValueError(f"{file} is not a NIfTI file (.nii, .nii.gz), and there is no load to read it with.")
+        image = load({"image": file})["image"]
+        values = convert_to_numpy(image[0])
+        affine = convert_to_numpy(image.affine).astype(np.float64)
+        created = nib.Nifti1Image(_as_integers(values), affine)
+        return StoredVolume(np.asarray(created.dataobj), 1.0, 0.0, created.header, affine, nib.Nifti1Image)
+    source = nib.load(file)
+    numbers = np.array(source.dataobj.get_unscaled())
+    if numbers.dtype.kind not in "iuf" or numbers.dtype.itemsize > 8:
+        raise ValueError(f"{file} holds {numbers.dtype}; expected integers or floats of at most 64 bits.")
+    image_class = nib.Nifti2Image if isinstance(source, nib.Nifti2Image) else nib.Nifti1Image
+    slope, intercept = float(source.dataobj.slope), float(source.dataobj.inter)
+    return StoredVolume(numbers, slope, intercept, source.header, source.affine, image_class, channel or 0)
+
+
+def _as_integers(values: np.ndarray) -> np.ndarray:
+    """The smallest usual type that holds them exactly."""
+    for dtype in (np.uint8, np.int16, np.uint16, np.int32):
+        limits = np.iinfo(dtype)
+        if values.min() >= limits.min and values.max() <= limits.max and np.all(values == np.rint(values)):
+            return values.astype(dtype)
+    return values.astype(np.float32)

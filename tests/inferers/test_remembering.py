@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from monai_diffae.inferers import (
+    DiffusionAutoencoderInferer,
+    InterpolationInferer,
+    ReconstructionInferer,
+    RememberingInferer,
+)
+from monai_diffae.inferers.fingerprints import fingerprint
+from monai_diffae.schedulers import InvertibleDDIMScheduler
+
+
+def reconstruction(steps: int = 2, x_T: str = "encode", verbose: bool = False) -> ReconstructionInferer:
+    return ReconstructionInferer(
+        DiffusionAutoencoderInferer(InvertibleDDIMScheduler(), num_inference_steps=steps, verbose=verbose), x_T
+    )
+
+
+@pytest.fixture
+def images(device) -> MetaTensor:
+    pixels = torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    return MetaTensor(pixels.to(device), meta={"filename_or_obj": "a.nii"})
+
+
+class Counting(ReconstructionInferer):
+    """Counts the images that it is given."""
+
+    def predict(self, inputs, network):
+        counted.append(len(inputs))
+        return super().predict(inputs, network)
+
+
+counted: list[int] = []
+
+
+@pytest.fixture(autouse=True)
+def _from_zero() -> None:
+    counted.clear()
+
+
+def remembering(folder: Path, enabled: bool = True, **settings) -> RememberingInferer:
+    inferer = reconstruction(**settings)
+    inferer.__class__ = Counting
+    return RememberingInferer(inferer, folder, enabled)
+
+
+def test_results_are_those_of_the_inferer_whether_computed_or_remembered(tiny_autoencoder, images, tmp_path):
+    expected = reconstruction().predict(images, tiny_autoencoder)
+    for _ in range(2):
+        found = remembering(tmp_path).predict(images, tiny_autoencoder)
+        assert set(found) == set(expected)
+        for key, value in expected.items():
+            torch.testing.assert_close(torch.as_tensor(found[key]), torch.as_tensor(value), rtol=1e-4, atol=1e-5)
+            assert isinstance(found[key], MetaTensor) == isinstance(value, MetaTensor)
+            assert found[key].device == value.device
+        assert found["reconstruction"].meta["filename_or_obj"] == "a.nii"
+    assert counted == [5]
+
+
+def test_only_what_is_missing_is_computed_in_whatever_batches(tiny_autoencoder, images, tmp_path):
+    remembering(tmp_path).predict(images[:2], tiny_autoencoder)
+    found = remembering(tmp_path).predict(images[torch.tensor([3, 1, 4, 0])], tiny_autoencoder)
+    assert counted == [2, 2]
+    expected = reconstruction().predict(images, tiny_autoencoder)["z_sem"][[3, 1, 4, 0]]
+    torch.testing.assert_close(found["z_sem"], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("settings", [{"steps": 3}, {"x_T": "random"}])
+def test_other_settings_are_computed_anew(tiny_autoencoder, images, tmp_path, settings):
+    remembering(tmp_path).predict(images, tiny_autoencoder)
+    remembering(tmp_path, **settings).predict(images, tiny_autoencoder)
+    remembering(tmp_path, verbose=True).predict(images, tiny_autoencoder)
+    assert counted == [5, 5]
+
+
+def test_other_weights_are_computed_anew_in_the_same_network_too(tiny_autoencoder, images, tmp_path):
+    network, inferer = copy.deepcopy(tiny_autoencoder), remembering(tmp_path)
+    inferer.predict(images, network)
+    with torch.no_grad():
+        next(network.decoder.parameters()).add_(0.1)
+    inferer.predict(images, network)
+    network.load_state_dict(tiny_autoencoder.state_dict())
+    inferer.predict(images, network)
+    assert counted == [5, 5]
+
+
+def test_damaged_files_are_computed_anew_and_no_half_ones_are_left(tiny_autoencoder, images, tmp_path):
+    remembering(tmp_path).predict(images, tiny_autoencoder)
+    files = sorted(tmp_path.iterdir())
+    assert [file.suffix for file in files] == [".pt"] * 5
+    files[0].write_bytes(files[0].read_bytes()[:100])
+    remembering(tmp_path).predict(images, tiny_autoencoder)
+    assert counted == [5, 1]
+
+
+def test_nothing_is_kept_where_it_is_not_enabled(tiny_autoencoder, images, tmp_path):
+    for _ in range(2):
+        remembering(tmp_path / "none", enabled=False).predict(images, tiny_autoencoder)
+    assert counted == [5, 5]
+    assert not (tmp_path / "none").exists()
+
+
+def test_further_images_count(tiny_autoencoder, images, tmp_path):
+    def line() -> RememberingInferer:
+        return RememberingInferer(InterpolationInferer(reconstruction().inferer, num_points=3), tmp_path)
+
+    first = line().predict(images[:2], tiny_autoencoder, inputs_to=images[2:4])["interpolation"]
+    other = line().predict(images[:2], tiny_autoencoder, inputs_to=images[3:5])["interpolation"]
+    again = line().predict(images[:2], tiny_autoencoder, inputs_to=[images[2:4]])["interpolation"]
+    assert first.shape == (2, 3, 1, 8, 8)
+    assert (first - other).abs().max() > 1e-3
+    torch.testing.assert_close(first, again, rtol=1e-4, atol=1e-5)
+
+
+def test_equal_things_have_equal_fingerprints_and_others_have_not(tiny_autoencoder):
+    assert fingerprint(reconstruction()) == fingerprint(reconstruction())
+    assert fingerprint(tiny_autoencoder) == fingerprint(copy.deepcopy(tiny_autoencoder))
+    different = [1, 1.0, "1", [1], [[1]], {"a": 1}, torch.tensor(1), torch.tensor(1.0), None, torch.relu, dict]
+    assert len({fingerprint(thing) for thing in different}) == len(different)
+    assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
+    assert fingerprint(torch.ones(2, dtype=torch.bfloat16)) == fingerprint(torch.ones(2, dtype=torch.bfloat16))
+
+
+def test_what_cannot_be_looked_into_is_never_the_same():
+    thing = lambda x: x  # noqa: E731
+    assert fingerprint(thing) != fingerprint(thing)
