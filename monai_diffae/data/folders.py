@@ -11,6 +11,7 @@ from monai_diffae.data.dicom import dicom_sources, is_dicom
 __all__ = ["find_images", "find_volumes", "split_volumes"]
 
 _VOLUME_EXTENSIONS = (".nii", ".nii.gz", ".png", ".tif", ".tiff")
+_DICOM_EXTENSIONS = (".dcm", ".ima")  # usual ones, among others and none
 _OTHER_EXTENSIONS = (".csv", ".json", ".txt", ".md", ".pt")  # not looked into
 _IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
 
@@ -87,7 +88,7 @@ def find_volumes(
             f"No NIfTI files (.nii, .nii.gz), DICOM, PNG or TIFF files in dataset_dir {os.fspath(dataset_dir)!r}; give "
             "a folder that holds some."
         )
-    _check_distinct([Path(item["image"]) for item in items], _VOLUME_EXTENSIONS)
+    _check_distinct([Path(item["image"]) for item in items], (*_VOLUME_EXTENSIONS, *_DICOM_EXTENSIONS))
     for key, folder in (masks or {}).items():
         for item in items:
             path = Path(item["image"])

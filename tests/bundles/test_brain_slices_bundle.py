@@ -93,7 +93,8 @@ def test_reconstruction_writes_volumes_that_lie_where_the_source_lies(other_data
     }
     rows = read_table(tmp_path / "latents.csv")
     assert [row["file"] for row in rows] == ["a/T1.nii", "a/T1.nii", "b/T1.nii", "b/T1.nii"]
-    assert len(rows[0]) == 5 + 128
+    assert len(rows[0]) == 6 + 128
+    assert [row["subject"] for row in rows] == ["a", "a", "b", "b"]
     assert (tmp_path / "figures" / "reconstruction.png").stat().st_size > 10_000
     assert set(read_metrics(tmp_path)) == {"psnr", "ssim"}
 
@@ -221,7 +222,18 @@ def test_inference_json_says_the_same_as_yaml():
 
 def test_train_and_inference_describe_one_network():
     train, inference = (yaml.safe_load((CONFIGS / f"{name}.yaml").read_text()) for name in ("train", "inference"))
-    for key in ("network_def", "scheduler", "z_dim", "image_size", "pixdim", "slice_range", "percentiles", "window"):
+    for key in (
+        "network_def",
+        "scheduler",
+        "z_dim",
+        "image_size",
+        "pixdim",
+        "spacing",
+        "orientation",
+        "slice_range",
+        "percentiles",
+        "window",
+    ):
         assert train[key] == inference[key], key
     scaling = [
         [t for t in transforms if t["_target_"].endswith("RescaleIntensityd")]
