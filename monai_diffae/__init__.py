@@ -8,6 +8,7 @@ from . import handlers as handlers
 from . import inferers as inferers
 from . import losses as losses
 from . import networks as networks
+from . import processes as processes
 from . import root_cause as root_cause
 from . import schedulers as schedulers
 from . import semantics as semantics

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import yaml
 from monai.bundle import ConfigParser
+from PIL import Image
 
 from monai_diffae.data import find_volumes, generate_brain_slices
 from monai_diffae.demo import make_demo
-from monai_diffae.demo.inputs import make_brains
+from monai_diffae.demo.inputs import make_brains, make_digits, make_few_digits
 from monai_diffae.demo.page import write_page
 from monai_diffae.demo.run import _read_metrics, main
 from monai_diffae.demo.workflows import WORKFLOWS
@@ -37,6 +38,19 @@ def test_volumes_that_are_there_are_used_again_and_get_the_template(tmp_path):
     assert Path(found["image"]).stat().st_mtime_ns == before
 
 
+def test_digits_are_one_of_each_class_and_few_of_them_have_labels(tmp_path):
+    make_digits(tmp_path / "digits")
+    assert sorted(path.name for path in (tmp_path / "digits").iterdir()) == [f"digit-{k}.png" for k in range(10)]
+    make_few_digits(tmp_path / "few", digit=3)
+    with open(tmp_path / "few" / "labels.csv", newline="") as f:
+        rows = list(csv.DictReader(f))
+    assert [row["label"] for row in rows] == ["1"] * 10 + ["0"] * 10
+    pictures = [np.asarray(Image.open(tmp_path / "few" / row["file"])) for row in rows]
+    assert len({picture.tobytes() for picture in pictures}) == 20
+    three = np.asarray(Image.open(tmp_path / "digits" / "digit-3.png"))
+    assert [picture.tobytes() == three.tobytes() for picture in pictures] == [True] + [False] * 19
+
+
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda workflow: workflow.name)
 def test_commands_name_overlays_and_options_that_the_bundle_has(workflow):
     command = workflow.command(BUNDLES, {"output_dir": Path("out dir")})
@@ -49,7 +63,7 @@ def test_commands_name_overlays_and_options_that_the_bundle_has(workflow):
     config = ConfigParser()
     config.read_config(files)
     assert workflow.caption
-    assert config["figure"] == workflow.figure
+    assert workflow.figure == "samples" or config["figure"] == workflow.figure
     for option, value in arguments.items():
         assert option.removeprefix("--") in config.get()
         if option != "--output_dir":
@@ -91,8 +105,9 @@ def test_the_demo_goes_from_images_to_a_page(tmp_path):
     assert set(files) == {"images/mni152_template.nii.gz", "images/sub-0000.nii.gz", "images/sub-0001.nii.gz"}
     assert f"<td>{len(files)}</td>" in page.read_text()
     results = tmp_path / "results"
-    metrics = _read_metrics(results / "reconstruction")
-    assert metrics["psnr"] > metrics["psnr_random_x_T"] > 10
+    for name in ("reconstruction", "digits_reconstruction"):
+        metrics = _read_metrics(results / name)
+        assert metrics["psnr"] > metrics["psnr_random_x_T"] > 8
     for name, kinds in (
         ("reconstruction", {"reconstruction"}),
         ("manipulation", {"reconstruction", "edit", "difference"}),
@@ -101,3 +116,4 @@ def test_the_demo_goes_from_images_to_a_page(tmp_path):
         names = {path.name for path in (results / name / "images").iterdir()}
         assert names == {f"{Path(file).name[:-7]}_{kind}.nii.gz" for file in set(files) for kind in kinds}
     assert len(list((results / "interpolation").rglob("*_interpolation.nii.gz"))) == 2
+    assert len(list((results / "digits_samples" / "samples").iterdir())) == 64

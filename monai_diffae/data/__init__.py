@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from .brain_slices import ensure_brain_slices as ensure_brain_slices
 from .brain_slices import generate_brain_slices as generate_brain_slices
+from .changes import MaskedChanged as MaskedChanged
 from .digits import ensure_digits as ensure_digits
 from .digits import generate_digits as generate_digits
 from .digits import load_digits_arrays as load_digits_arrays
@@ -22,6 +23,7 @@ from .pictures import CenterCropToAspectd as CenterCropToAspectd
 from .pictures import PasteIntoSourced as PasteIntoSourced
 from .pictures import PictureReader as PictureReader
 from .pictures import PictureWriter as PictureWriter
+from .recent import RecentDataset as RecentDataset
 from .sample_indices import SampleIndices as SampleIndices
 from .seeded import EndlessSampler as EndlessSampler
 from .seeded import RandDiffusionNoised as RandDiffusionNoised

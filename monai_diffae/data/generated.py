@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
+
 __all__ = ["ensure_data_set", "labels_file_of_new", "write_labels"]
 
 
@@ -48,6 +50,8 @@ def ensure_data_set(
         ``dataset_dir``.
     """
     is_default = Path(dataset_dir).resolve() == Path(default_dir).resolve()
-    if is_default and not (Path(dataset_dir) / "labels.csv").exists():
-        generate(dataset_dir, **generator_args)
+    if is_default:
+        with idist.one_rank_first(local=True):  # the other processes of a machine find it complete
+            if not (Path(dataset_dir) / "labels.csv").exists():
+                generate(dataset_dir, **generator_args)
     return os.fspath(dataset_dir)

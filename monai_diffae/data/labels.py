@@ -56,16 +56,16 @@ def _number(cell: str) -> float:
 
 
 class MaskToLabeld(MapTransform):
-    """A label of a slice from a mask: 1 where enough of it is in the slice, else 0. Replaces the volume's label, unless
-    that is NaN (not labelled).
+    """Labels of a slice from those of its volume and a mask: what is positive for the volume stays so (becomes 1) only
+    where enough of the mask is in the slice. A label that is NaN (not known) stays NaN.
 
     Args:
-        keys: of the masks; an item that lacks one keeps its label.
-        labels: names of the labels, one a mask.
-        min_area: smallest area in pixels that counts as 1.
+        keys: of the masks; an item that lacks one keeps its labels.
+        labels: for each mask the name of a label, or of several. One that the item lacks is taken from the mask alone.
+        min_area: smallest area in pixels that counts as enough.
     """
 
-    def __init__(self, keys: KeysCollection, labels: Sequence[str], min_area: int = 1) -> None:
+    def __init__(self, keys: KeysCollection, labels: Sequence[str | Sequence[str]], min_area: int = 1) -> None:
         super().__init__(keys, allow_missing_keys=True)
         if len(labels) != len(self.keys):
             raise ValueError(f"Expected one label for each of the masks {self.keys}, got {list(labels)}.")
@@ -74,7 +74,9 @@ class MaskToLabeld(MapTransform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
-        for key, label in self.key_iterator(d, self.labels):
-            if not math.isnan(d.get(label, 0.0)):
-                d[label] = float((d[key] > 0.5).sum() >= self.min_area)
+        for key, labels in self.key_iterator(d, self.labels):
+            shown = bool((d[key] > 0.5).sum() >= self.min_area)
+            for label in [labels] if isinstance(labels, str) else labels:
+                if not math.isnan(d.get(label, 1.0)):
+                    d[label] = float(shown and d.get(label, 1.0) > 0)
         return d

@@ -27,27 +27,44 @@ class LatentBatches(IterableDataset):
         num_train_timesteps: T of the scheduler.
         seed: of order, noise and timesteps.
         start: codes to skip, set before the iteration starts; ``iteration * batch_size`` to resume.
+        rank: which of ``num_replicas`` processes this is. Each takes its share of every batch.
+        num_replicas: processes that share the batches.
 
     A batch holds ``image`` ``(B, D)`` (MONAI's key for what is diffused), ``noise`` ``(B, D)`` and ``timesteps``
     ``(B,)``, uniform in [0, T).
 
     Raises:
-        ValueError: for codes of another shape or none, or a batch size below 1.
+        ValueError: for codes of another shape or none, a batch size below 1 or one that cannot be shared, or a rank
+            outside [0, num_replicas).
     """
 
     def __init__(
-        self, z_normalized: torch.Tensor, batch_size: int, num_train_timesteps: int, seed: int, start: int = 0
+        self,
+        z_normalized: torch.Tensor,
+        batch_size: int,
+        num_train_timesteps: int,
+        seed: int,
+        start: int = 0,
+        rank: int = 0,
+        num_replicas: int = 1,
     ) -> None:
         if z_normalized.ndim != 2 or len(z_normalized) == 0 or batch_size < 1:
             raise ValueError(
                 "Expected codes of shape (N, D) with N of 1 or more and a batch_size of 1 or more, "
                 f"got {list(z_normalized.shape)} and {batch_size}."
             )
+        if not 0 <= rank < num_replicas or batch_size % num_replicas:
+            raise ValueError(
+                "Expected a rank in [0, num_replicas) and a batch_size that num_replicas divides; "
+                f"got {rank} of {num_replicas}, and {batch_size}."
+            )
         self.z_normalized = z_normalized
         self.batch_size = batch_size
         self.num_train_timesteps = num_train_timesteps
         self.seed = seed
         self.start = start
+        self.rank = rank
+        self.num_replicas = num_replicas
 
     @property
     def fingerprint(self) -> str:
@@ -65,7 +82,8 @@ class LatentBatches(IterableDataset):
                 continue
             joined = {key: torch.cat([part[key] for part in parts]) for key in block}
             while count >= self.batch_size:
-                yield {key: value[: self.batch_size] for key, value in joined.items()}
+                share = slice(self.rank, self.batch_size, self.num_replicas)
+                yield {key: value[share] for key, value in joined.items()}
                 joined = {key: value[self.batch_size :] for key, value in joined.items()}
                 count -= self.batch_size
             parts = [joined]

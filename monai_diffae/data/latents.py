@@ -10,12 +10,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 import torch.nn as nn
 from monai.data import DataLoader
-from monai.utils import convert_to_tensor
-from torch.utils.data import Dataset
+from monai.utils import convert_to_tensor, evenly_divisible_all_gather
+from torch.utils.data import Dataset, Subset
 from tqdm import tqdm
+
+from monai_diffae import processes
 
 __all__ = ["encode_dataset", "encode_once", "encoding_fingerprint"]
 
@@ -33,6 +36,8 @@ def encode_dataset(
 ) -> dict[str, torch.Tensor]:
     """z_sem of all items, batch by batch, the network in evaluation mode, with a progress bar.
 
+    Several processes (:mod:`monai_diffae.processes`) share the items, and all of them get all codes.
+
     Args:
         dataset: items with ``image`` in [-1, 1], shape ``(C, *spatial)``, and ``volume`` for slices of a volume.
         network: a :class:`~monai_diffae.networks.DiffusionAutoencoder` on ``device``; its mode is restored.
@@ -45,9 +50,10 @@ def encode_dataset(
         On the CPU: ``z_sem`` ``(N, D)`` float32; ``source`` ``(N,)``, the item's ``volume``, or its index where it has
         none; ``(N,)`` float64 for each of ``keys``.
     """
-    loader = DataLoader(dataset, batch_size=batch_size, num_workers=num_workers)
+    share = processes.part(range(len(dataset)))
+    loader = DataLoader(Subset(dataset, share), batch_size=batch_size, num_workers=num_workers)
     codes, sources, numbers = [], [], {key: [] for key in keys}
-    was_training, count = network.training, 0
+    was_training, count = network.training, share.start
     network.eval()
     try:
         for batch in tqdm(loader, desc="encode", unit="batch"):
@@ -60,7 +66,8 @@ def encode_dataset(
     finally:
         network.train(was_training)
     collected = {"z_sem": codes, "source": sources} | numbers
-    return {key: torch.cat(values) for key, values in collected.items()}
+    joined = {key: torch.cat(values) for key, values in collected.items()}
+    return {key: evenly_divisible_all_gather(values).cpu() for key, values in joined.items()}
 
 
 def encoding_fingerprint(
@@ -148,6 +155,8 @@ def encode_once(
     if latents is not None:
         return latents
     latents = encode_dataset(dataset, network, batch_size, device, num_workers=num_workers)
+    if idist.get_rank() > 0:
+        return latents
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     try:

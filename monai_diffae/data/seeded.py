@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import torch
@@ -50,21 +51,35 @@ class EndlessSampler(Sampler):
     Args:
         num_samples: length of the data set.
         seed: of the order.
-        start: samples to skip, set before the data loader is iterated; ``iteration * batch_size`` to resume.
+        start: samples to skip, set before the data loader is iterated; ``iteration * batch_size`` to resume, with the
+            batch size of all processes together.
+        rank: which of ``num_replicas`` processes this is. Of the samples from ``start`` on, each takes one in turn, so
+            that all of their batches together are the batch of a single process.
+        num_replicas: processes that share the samples.
+
+    Raises:
+        ValueError: for an empty data set, or a rank outside [0, num_replicas).
     """
 
-    def __init__(self, num_samples: int, seed: int, start: int = 0) -> None:
+    def __init__(self, num_samples: int, seed: int, start: int = 0, rank: int = 0, num_replicas: int = 1) -> None:
         if num_samples < 1:
             raise ValueError("The data set is empty.")
+        if not 0 <= rank < num_replicas:
+            raise ValueError(f"rank must be in [0, num_replicas), got {rank} of {num_replicas}.")
         self.num_samples = num_samples
         self.seed = seed
         self.start = start
+        self.rank = rank
+        self.num_replicas = num_replicas
 
     def __len__(self) -> int:
-        """Samples of one epoch."""
+        """Samples of one epoch, of all processes."""
         return self.num_samples
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
+        return islice(self._all(), self.rank, None, self.num_replicas)
+
+    def _all(self) -> Iterator[tuple[int, int]]:
         epoch, place = divmod(self.start, self.num_samples)
         while True:
             generator = torch.Generator().manual_seed(derive_seed(self.seed, epoch))

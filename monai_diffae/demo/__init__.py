@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The main job from end to end on shipped weights: volumes in; edited slices, figures and a page out.
+"""The main job from end to end on shipped weights: images in; edited and new images, figures and a page out.
 
     python -m monai_diffae.demo --bundles_root bundles --output_dir demo_output
 
 Eight volumes that training never saw (another seed of the generator) and the untouched MNI152 template go through the
-brain bundle's workflows by ``python -m monai.bundle run``; the commands are printed and listed on the page.
+brain bundle's workflows, ten digits of the test set through those of the bundle for pictures, all by
+``python -m monai.bundle run``; the commands are printed and listed on the page.
 """
 
 from .run import make_demo as make_demo

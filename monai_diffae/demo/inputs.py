@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
-from monai_diffae.data.brain_slices import generate_brain_slices
+from PIL import Image
 
-__all__ = ["make_brains"]
+from monai_diffae.data.brain_slices import generate_brain_slices
+from monai_diffae.data.digits.arrays import load_digits_pixels
+
+__all__ = ["make_brains", "make_digits", "make_few_digits"]
 
 _HELD_OUT_SEED = 2000
+_FEW_LABELS = 10  # of each class
 
 
 def make_brains(dataset_dir: Path, num_subjects: int) -> None:
@@ -21,3 +26,25 @@ def make_brains(dataset_dir: Path, num_subjects: int) -> None:
         from nilearn.datasets import load_mni152_template
 
         load_mni152_template(resolution=1).to_filename(template_file)
+
+
+def make_digits(dataset_dir: Path) -> None:
+    """A digit of each class of the test set."""
+    dataset_dir.mkdir(parents=True, exist_ok=True)
+    for pixels, label in zip(*(part[:10] for part in load_digits_pixels("test"))):
+        Image.fromarray(pixels).save(dataset_dir / f"digit-{label}.png")
+
+
+def make_few_digits(dataset_dir: Path, digit: int) -> None:
+    """Twenty labelled digits of the test set: ten of a class, ten others, and ``labels.csv`` (``file, label``)."""
+    dataset_dir.mkdir(parents=True, exist_ok=True)
+    images, labels = load_digits_pixels("test")
+    chosen = {1: images[labels == digit][:_FEW_LABELS], 0: images[labels != digit][:_FEW_LABELS]}
+    with open(dataset_dir / "labels.csv", "w", newline="") as f:
+        table = csv.writer(f)
+        table.writerow(["file", "label"])
+        for label, group in chosen.items():
+            for k, pixels in enumerate(group):
+                name = f"{'positive' if label else 'negative'}-{k}.png"
+                Image.fromarray(pixels).save(dataset_dir / name)
+                table.writerow([name, label])

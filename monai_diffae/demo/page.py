@@ -13,9 +13,9 @@ _HEAD = (
     "<!doctype html><html lang='en'><meta charset='utf-8'><title>monai_diffae demo</title>"
     "<style>body{font-family:sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}img{max-width:100%}"
     "code{font-size:.75rem;word-break:break-all}td{padding:.2rem 1rem .2rem 0}</style>"
-    "<h1>Diffusion autoencoder on brain slices</h1>"
-    "<p>Held-out volumes made from the MNI152 template with simulated lesions, and the template itself, which training "
-    "has not seen either. Research software, not for clinical use.</p>"
+    "<h1>Diffusion autoencoders on brain slices and digits</h1>"
+    "<p>Held-out volumes made from the MNI152 template with simulated lesions, the template itself, which training has "
+    "not seen either, and digits of the test set. Research software, not for clinical use.</p>"
 )
 
 

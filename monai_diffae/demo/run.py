@@ -10,9 +10,9 @@ import sys
 import time
 from pathlib import Path
 
-from monai_diffae.demo.inputs import make_brains
+from monai_diffae.demo.inputs import make_brains, make_digits, make_few_digits
 from monai_diffae.demo.page import write_page
-from monai_diffae.demo.workflows import WORKFLOWS
+from monai_diffae.demo.workflows import FEW_SHOT_DIGIT, WORKFLOWS
 
 __all__ = ["make_demo"]
 
@@ -24,15 +24,19 @@ def _read_metrics(folder: Path) -> dict[str, float]:
 
 def _numbers(output_dir: Path) -> dict[str, str]:
     """What the page's table shows, from the tables that the workflows have written."""
-    metrics = _read_metrics(output_dir / "results" / "reconstruction")
+    numbers = {}
+    for kind, folder in (("Brain slices", "reconstruction"), ("Digits", "digits_reconstruction")):
+        metrics = _read_metrics(output_dir / "results" / folder)
+        numbers |= {
+            f"{kind}: PSNR with encoded x_T": f"{metrics['psnr']:.1f} dB",
+            f"{kind}: SSIM with encoded x_T": f"{metrics['ssim']:.3f}",
+            f"{kind}: PSNR with random x_T": f"{metrics['psnr_random_x_T']:.1f} dB",
+        }
     with open(output_dir / "latents.csv", newline="") as f:
-        num_slices = sum(1 for _ in csv.reader(f)) - 1
-    return {
-        "PSNR with encoded x_T": f"{metrics['psnr']:.1f} dB",
-        "SSIM with encoded x_T": f"{metrics['ssim']:.3f}",
-        "PSNR with random x_T": f"{metrics['psnr_random_x_T']:.1f} dB",
-        "Slices": str(num_slices),
-    }
+        numbers["Brain slices: number"] = str(sum(1 for _ in csv.reader(f)) - 1)
+    rate = _read_metrics(output_dir / "results" / "digits_few_shot")["acceptance_rate"]
+    numbers[f"Digits: share of latent samples accepted as {FEW_SHOT_DIGIT}"] = f"{100 * rate:.0f} %"
+    return numbers
 
 
 def make_demo(bundles_root: Path, output_dir: Path, num_subjects: int = 8, **overrides: object) -> Path:
@@ -50,6 +54,8 @@ def make_demo(bundles_root: Path, output_dir: Path, num_subjects: int = 8, **ove
     """
     start = time.monotonic()
     make_brains(output_dir / "data", num_subjects)
+    make_digits(output_dir / "digits")
+    make_few_digits(output_dir / "few_digits", FEW_SHOT_DIGIT)
     commands = {}
     for workflow in WORKFLOWS:
         folder = output_dir / "results" / workflow.name

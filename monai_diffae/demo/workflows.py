@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["WORKFLOWS", "Workflow"]
+__all__ = ["FEW_SHOT_DIGIT", "WORKFLOWS", "Workflow"]
+
+FEW_SHOT_DIGIT = 3
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Workflow:
 
 
 _BRAIN = ("brain_slices_diffae", "data")
+_DIGITS = ("natural_images_diffae", "digits")
 
 WORKFLOWS = (
     Workflow(
@@ -61,10 +64,10 @@ WORKFLOWS = (
         *_BRAIN,
         ("manipulate",),
         "manipulation",
-        "Brain slices: moved along the lesion direction",
-        "z_sem is moved away from and towards the lesion; x_T is kept. Upper half: the slices that score highest for a "
-        "lesion, lower half: those that score lowest.",
-        {"attribute": "lesion", "amount": [-0.3, 0.3], "max_rows": 8},
+        "Brain slices: a lesion removed and added",
+        "z_sem is moved along the direction of a lesion on the patient's left; x_T is kept. Upper half: the slices "
+        "that score highest for one, lower half: those that score lowest.",
+        {"attribute": "lesion_left", "amount": [-1.0, 1.0], "max_rows": 8},
     ),
     Workflow(
         "interpolation",
@@ -83,5 +86,51 @@ WORKFLOWS = (
         "Brain slices: variations",
         "One z_sem with six random x_T, and their standard deviation: what the semantic code leaves open.",
         {"num_slices": 1},
+    ),
+    Workflow(
+        "digits_reconstruction",
+        *_DIGITS,
+        ("compare_x_T",),
+        "reconstruction",
+        "Digits: reconstruction",
+        "With the image's own x_T and with a random one.",
+        {"max_rows": 10},
+    ),
+    Workflow(
+        "digits_manipulation",
+        *_DIGITS,
+        ("manipulate",),
+        "manipulation",
+        "Digits: thinner and thicker strokes",
+        "z_sem is moved along the direction of the measured thickness; x_T is kept.",
+        {"attribute": "thickness", "amount": [-0.4, -0.2, 0.2, 0.4], "max_rows": 10},
+    ),
+    Workflow(
+        "digits_interpolation",
+        *_DIGITS,
+        ("interpolate",),
+        "interpolation",
+        "Digits: a chain of interpolations",
+        "From digit to digit: z_sem on straight lines, x_T on great circles.",
+        {"chain": ["digit-4.png", "digit-9.png", "digit-7.png", "digit-3.png", "digit-8.png"]},
+    ),
+    Workflow(
+        "digits_samples",
+        *_DIGITS,
+        ("sample",),
+        "samples",
+        "Digits: samples",
+        "New digits: z_sem from the latent diffusion, x_T random.",
+        {"num_samples": 64},
+    ),
+    Workflow(
+        "digits_few_shot",
+        "natural_images_diffae",
+        "few_digits",
+        ("sample", "conditional_sample"),
+        "samples",
+        f"Digits: samples of a {FEW_SHOT_DIGIT} from 20 labels",
+        "Samples of the latent diffusion, accepted by a classifier that has seen ten examples of it and ten others.",
+        {"attribute": "label", "prior": 0.1, "num_samples": 36},
     ),
 )

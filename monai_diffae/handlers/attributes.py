@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 
@@ -47,7 +48,12 @@ class AttributeFitter:
         """
         Args:
             engine: an evaluator whose output holds ``z_sem`` (MONAI's ``decollate=True``).
+
+        Raises:
+            ValueError: in one of several processes, which would see its share of the labels only.
         """
+        if idist.get_world_size() > 1:
+            raise ValueError(f"Directions are fitted by one process, not by {idist.get_world_size()}: start one.")
         engine.add_event_handler(Events.EPOCH_STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
         engine.add_event_handler(Events.COMPLETED, self._fit)

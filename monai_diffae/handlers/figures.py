@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from ignite.engine import Engine, Events
 from matplotlib.figure import Figure
 from monai.utils import convert_to_tensor
@@ -26,7 +27,8 @@ class FigureSaver:
         filename: PNG file; written when the run has ended.
         columns: dictionaries with ``key`` (of the evaluator's batch or output; ``(C, X, Y)``, or ``(N, C, X, Y)`` for N
             columns), ``title`` (one, or a list of N), and optionally ``minus``, the key of an image to subtract, or
-            ``signed: true``: both are drawn in blue (negative) and red (positive).
+            ``signed: true``: both are drawn in blue (negative) and red (positive). ``caption`` is the key of a number,
+            or of N, in the output, written below the images.
         max_rows: items at most. Of more, evenly spaced ones are shown; or
         rank_by: key of a number in the output: half of the rows show the items where it is highest, half those where
             it is lowest.
@@ -52,8 +54,10 @@ class FigureSaver:
         data_root_dir: str | os.PathLike = "",
     ) -> None:
         for column in columns:
-            if not {"key", "title"} <= set(column) <= {"key", "title", "minus", "signed"}:
-                raise ValueError(f"A column has key and title, and may have minus or signed; got {dict(column)}.")
+            if not {"key", "title"} <= set(column) <= {"key", "title", "minus", "signed", "caption"}:
+                raise ValueError(
+                    f"A column has key and title, and may have minus, signed or caption; got {dict(column)}."
+                )
         self.filename = Path(filename)
         self.columns = columns
         self.max_rows = max_rows
@@ -105,15 +109,20 @@ class FigureSaver:
         if "slice" in item:
             label += f"\nslice {int(item['slice'])}"
         rank = None if self.rank_by is None else float(output[self.rank_by])
-        return {"label": label, "images": images, "rank": rank}
+        captions = {
+            column["caption"]: torch.as_tensor(output[column["caption"]]).flatten().tolist()
+            for column in self.columns
+            if "caption" in column
+        }
+        return {"label": label, "images": images, "rank": rank, "captions": captions}
 
     def _extremes(self) -> list[list[dict]]:
         rows = sorted(self._rows, key=lambda item_rows: -item_rows[0]["rank"])
         low = self.max_rows // 2
         return rows if len(rows) <= self.max_rows else rows[: self.max_rows - low] + rows[len(rows) - low :]
 
-    def _panels(self, row: dict) -> list[tuple[str, np.ndarray, bool]]:
-        """(title, image, signed) of every column, series spread out."""
+    def _panels(self, row: dict) -> list[tuple[str, np.ndarray, bool, str]]:
+        """(title, image, signed, caption) of every column, series spread out."""
         panels = []
         for column in self.columns:
             image = row["images"][column["key"]]
@@ -122,7 +131,12 @@ class FigureSaver:
             series = image if image.ndim == 4 else image[None]
             titles = [column["title"]] * len(series) if isinstance(column["title"], str) else column["title"]
             signed = "minus" in column or column.get("signed", False)
-            panels += [(title, part.numpy(), signed) for title, part in zip(titles, series, strict=True)]
+            numbers = row["captions"].get(column.get("caption"))
+            captions = [""] * len(series) if numbers is None else [f"{number:.3g}" for number in numbers]
+            panels += [
+                (title, part.numpy(), signed, caption)
+                for title, part, caption in zip(titles, series, captions, strict=True)
+            ]
         return panels
 
     def _draw(self, engine: Engine) -> None:
@@ -138,8 +152,9 @@ class FigureSaver:
         figure = Figure(figsize=(1.6 * len(panels[0]) + 0.9, 1.65 * len(rows) + 0.4), layout="compressed")
         axes = figure.subplots(len(rows), len(panels[0]), squeeze=False)
         for i, (row, row_panels) in enumerate(zip(rows, panels)):
-            for j, (title, image, signed) in enumerate(row_panels):
+            for j, (title, image, signed, caption) in enumerate(row_panels):
                 self._show(axes[i, j], image, signed)
+                axes[i, j].set_xlabel(caption, fontsize=7)
                 if i == 0:
                     axes[i, j].set_title(title, fontsize=8)
             label = row["label"] if row["rank"] is None else f"{row['label']}\n{self.rank_by} {row['rank']:+.1f}"

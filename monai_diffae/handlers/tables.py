@@ -3,10 +3,12 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 
@@ -18,7 +20,8 @@ __all__ = ["EditsTableSaver", "LatentsTableSaver"]
 class _ItemTableSaver:
     """A CSV table with rows for each item of an evaluator, which start with its file, and its slice if it is one.
 
-    Rows are streamed to a temporary file, which takes the table's name when the run has ended.
+    Rows are streamed to a temporary file, which takes the table's name when the run has ended. Of several processes
+    each streams its own rows, and the first one puts them together in the order of the processes.
 
     Args:
         filename: CSV file.
@@ -49,7 +52,10 @@ class _ItemTableSaver:
 
     @property
     def _partial(self) -> Path:
-        return self.filename.with_name(self.filename.name + ".partial")
+        return self._partial_of(idist.get_rank())
+
+    def _partial_of(self, rank: int) -> Path:
+        return self.filename.with_name(f"{self.filename.name}{f'.{rank}' if rank else ''}.partial")
 
     def _open(self, engine: Engine) -> None:
         self.filename.parent.mkdir(parents=True, exist_ok=True)
@@ -67,6 +73,15 @@ class _ItemTableSaver:
                     table.writerow([*place.values(), *cells])
 
     def _close(self, engine: Engine) -> None:
+        idist.barrier()  # all rows are written
+        if idist.get_rank() > 0:
+            return
+        with open(self._partial, "a", newline="") as table:
+            for rank in range(1, idist.get_world_size()):
+                with open(self._partial_of(rank), newline="") as rows:
+                    rows.readline()  # the column names
+                    shutil.copyfileobj(rows, table)
+                self._partial_of(rank).unlink()
         os.replace(self._partial, self.filename)
 
 
@@ -82,7 +97,8 @@ class LatentsTableSaver(_ItemTableSaver):
     Args:
         filename: CSV file.
         data_root_dir: files in it are named relative to it.
-        numbers: keys of the output with a number an item, for a column each before z_sem.
+        numbers: keys of the output with a number an item, for a column each before z_sem; one that the output does not
+            hold (of a workflow that encodes nothing, say) has no column.
     """
 
     def __init__(
@@ -104,15 +120,17 @@ class LatentsTableSaver(_ItemTableSaver):
 
     def rows(self, output: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         z_sem = output["z_sem"].flatten().tolist()
-        yield {n: float(output[n]) for n in self.numbers} | {f"z_{i}": value for i, value in enumerate(z_sem)}
+        yield {n: float(output[n]) for n in self.numbers if n in output} | {
+            f"z_{i}": value for i, value in enumerate(z_sem)
+        }
 
 
 class EditsTableSaver(_ItemTableSaver):
     """Writes ``edits.csv``: one row an edit with the file, the slice (if it is one) and what the edit did to the score.
 
-    The columns are ``attribute``, ``amount`` or ``target``, ``score_before``, ``score_after`` and ``extrapolation``
-    (standard deviations outside the training data's scores; ``nan`` where those are not known), from what
-    :meth:`monai_diffae.inferers.ManipulationInferer.predict` gives.
+    The columns are ``attribute``, ``amount`` or ``target``, ``step`` (where there are several to it), ``score_before``,
+    ``score_after`` and ``extrapolation`` (standard deviations outside the training data's scores; ``nan`` where those
+    are not known), from what :meth:`monai_diffae.inferers.ManipulationInferer.predict` gives.
 
     Args:
         filename: CSV file.
@@ -120,6 +138,8 @@ class EditsTableSaver(_ItemTableSaver):
         amount: of the edits; one, or a list for a series.
         target: or their target.
         data_root_dir: files in it are named relative to it.
+        num_steps: of the way to the one amount or target.
+        numbers: keys of the output with a number an edit, for a further column each.
 
     Raises:
         ValueError: unless exactly one of ``amount`` and ``target`` is given.
@@ -132,6 +152,8 @@ class EditsTableSaver(_ItemTableSaver):
         amount: float | Sequence[float] | None = None,
         target: float | str | Sequence[float | str] | None = None,
         data_root_dir: str | os.PathLike = "",
+        num_steps: int = 1,
+        numbers: Sequence[str] = (),
     ) -> None:
         super().__init__(filename, data_root_dir)
         if (amount is None) == (target is None):
@@ -139,15 +161,18 @@ class EditsTableSaver(_ItemTableSaver):
         self.attribute = attribute
         self.column = "amount" if target is None else "target"
         edits = amount if target is None else target
-        self.edits = edits if isinstance(edits, (list, tuple)) else [edits]
+        self.edits = edits if isinstance(edits, (list, tuple)) else [edits] * num_steps
+        self.num_steps = num_steps
+        self.numbers = tuple(numbers)
 
     def rows(self, output: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        after, outside = (torch.as_tensor(output[key]).flatten().tolist() for key in ("score_after", "extrapolation"))
-        for edit, score_after, extrapolation in zip(self.edits, after, outside, strict=True):
+        keys = ("score_after", "extrapolation", *self.numbers)
+        measured = [torch.as_tensor(output[key]).flatten().tolist() for key in keys]
+        for i, (edit, *values) in enumerate(zip(self.edits, *measured, strict=True)):
             yield {
                 "attribute": self.attribute,
                 self.column: edit,
+                **({"step": f"{i + 1}/{self.num_steps}"} if self.num_steps > 1 else {}),
                 "score_before": float(output["score"]),
-                "score_after": score_after,
-                "extrapolation": extrapolation,
+                **dict(zip(keys, values)),
             }

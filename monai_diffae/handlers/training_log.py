@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import ignite.distributed as idist
 from ignite.engine import Engine, Events
 
 __all__ = ["TrainingLogSaver"]
@@ -17,11 +18,11 @@ class TrainingLogSaver:
     """Writes one row an epoch: iteration, images seen, hours, mean training loss, metrics of trainer and evaluators.
 
     Rows of an earlier run of the same file are kept up to the iteration where training goes on, and its hours are
-    added to.
+    added to. Of several processes the first one writes, with the mean loss of all.
 
     Args:
         filename: CSV file.
-        batch_size: images an iteration.
+        batch_size: images an iteration, of all processes together.
         evaluators: name to evaluator; their metrics are written as ``<name>_<metric>`` in the epochs in which a
             ``ValidationHandler`` ran them. Place this handler after those, and after the ones that write metrics of the
             trainer, which stand in the table under their own names.
@@ -55,12 +56,15 @@ class TrainingLogSaver:
         output = engine.state.output[0] if isinstance(engine.state.output, list) else engine.state.output
         self._losses.append(float(output["loss"]))
 
+    def _mean_loss(self) -> float:
+        return idist.all_reduce(math.fsum(self._losses) / len(self._losses)) / idist.get_world_size()
+
     def _write(self, engine: Engine) -> None:
         row = {
             "iteration": engine.state.iteration,
             "images_seen": engine.state.iteration * self.batch_size,
             "hours": f"{self._hours + (time.monotonic() - self._started) / 3600:.4f}",
-            "train_loss": f"{math.fsum(self._losses) / len(self._losses):.6f}",
+            "train_loss": f"{self._mean_loss():.6f}",
         }
         row |= {name: f"{value:.6g}" for name, value in engine.state.metrics.items()}
         for name, evaluator in self.evaluators.items():
@@ -69,6 +73,8 @@ class TrainingLogSaver:
             for metric, value in evaluator.state.metrics.items():
                 row[f"{name}_{metric}"] = f"{value:.5f}" if ran else ""
         self._losses.clear()
+        if idist.get_rank() > 0:
+            return
         self._rows.append(row)
         self.filename.parent.mkdir(parents=True, exist_ok=True)
         partial = self.filename.with_suffix(".partial")

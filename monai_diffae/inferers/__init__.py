@@ -3,6 +3,7 @@ from .adversarial import DiscriminatorInferer as DiscriminatorInferer
 from .adversarial import PredictedImageInferer as PredictedImageInferer
 from .autoencoding import DiffusionAutoencoderInferer as DiffusionAutoencoderInferer
 from .autoencoding import ReconstructionInferer as ReconstructionInferer
+from .exact_inversion import Inversion as Inversion
 from .interpolation import InterpolationInferer as InterpolationInferer
 from .latent_sampling import ConditionalLatentSampler as ConditionalLatentSampler
 from .latent_sampling import LatentSampler as LatentSampler
@@ -10,5 +11,6 @@ from .manipulation import ManipulationInferer as ManipulationInferer
 from .remembering import RememberingInferer as RememberingInferer
 from .sampling import SamplingInferer as SamplingInferer
 from .semantic_gap import SemanticGapInferer as SemanticGapInferer
+from .slicewise import SlicewiseInferer as SlicewiseInferer
 from .swap import SwapInferer as SwapInferer
 from .variation import VariationInferer as VariationInferer

@@ -3,31 +3,22 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from monai.data import MetaTensor
 from monai.inferers import Inferer
-from monai.utils import convert_to_tensor
 from tqdm import tqdm
 
-from monai_diffae.randomness import derive_seed
+from monai_diffae.inferers.exact_inversion import Inversion, invert_exactly
+from monai_diffae.inferers.metadata import like_input, plain
+from monai_diffae.inferers.stochastic_code import StochasticCode
 from monai_diffae.schedulers import InvertibleDDIMScheduler
 
 __all__ = ["DiffusionAutoencoderInferer", "ReconstructionInferer", "StochasticCode", "like_input", "plain"]
 
 _PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-def plain(x: torch.Tensor) -> torch.Tensor:
-    """Without MONAI's metadata, which would be carried through every operation of the network."""
-    return convert_to_tensor(x, track_meta=False)
-
-
-def like_input(x: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
-    """``x`` with the metadata (affine, file name) of ``inputs``, if it has any."""
-    return MetaTensor(x).copy_meta_from(inputs) if isinstance(inputs, MetaTensor) else x
 
 
 class DiffusionAutoencoderInferer(Inferer):
@@ -41,14 +32,21 @@ class DiffusionAutoencoderInferer(Inferer):
         scheduler: moves between noise levels; its grid is set by ``invert`` and ``decode``.
         num_inference_steps: evaluations of the network in ``decode``.
         num_inversion_steps: evaluations in ``invert``; ``None`` means ``num_inference_steps``. The authors recommend
-            250, with 20 to 100 for decoding.
-        inversion: ``explicit``, the paper's: eps is evaluated at the lower end of each step.
+            250, with 20 to 100 for decoding. ``exact`` inverts the decoding, whose number it is.
+        inversion: ``explicit``, the paper's: eps is evaluated at the lower end of each step. Or ``exact``: each step of
+            the decoding is solved for where it starts (:func:`~monai_diffae.inferers.exact_inversion.invert_exactly`).
+        tolerance: of ``exact``, for the root mean square of what decoding leaves between its result and the image, in
+            the units of the image: 1e-3 is 66 dB for images in [-1, 1]. An image that needs more evaluations than
+            there are is warned of.
+        max_evaluations: of ``exact``, for each image over the whole inversion; ``None`` means 10 for each step.
         precision: ``float32``, or ``bfloat16`` or ``float16`` for automatic mixed precision. Between steps, and
             in the end, there is the type of the images.
         verbose: show a progress bar.
 
     Raises:
         ValueError: for an unknown ``inversion`` or ``precision``, and for steps that the scheduler has no grid for.
+            With ``exact``: for a scheduler that clips or has several steps in view, for two numbers of steps, for a
+            tolerance that is not positive, and for less than one evaluation a step.
 
     Example:
         >>> inferer = DiffusionAutoencoderInferer(InvertibleDDIMScheduler(), num_inference_steps=50)  # doctest: +SKIP
@@ -65,18 +63,45 @@ class DiffusionAutoencoderInferer(Inferer):
         inversion: str = "explicit",
         precision: str = "float32",
         verbose: bool = True,
+        tolerance: float = 1e-3,
+        max_evaluations: int | None = None,
     ) -> None:
-        if inversion != "explicit":
-            raise ValueError(f"inversion must be 'explicit', got {inversion!r}.")
+        if inversion not in ("explicit", "exact"):
+            raise ValueError(f"inversion must be 'explicit' or 'exact', got {inversion!r}.")
         if precision not in _PRECISIONS:
             raise ValueError(f"precision must be one of {list(_PRECISIONS)}, got {precision!r}.")
         self.scheduler = scheduler
         self.num_inference_steps = num_inference_steps
         self.num_inversion_steps = num_inference_steps if num_inversion_steps is None else num_inversion_steps
+        self.inversion = inversion
         self.precision = precision
         self.verbose = verbose
+        self.tolerance = tolerance
+        self.max_evaluations = 10 * self.num_inversion_steps if max_evaluations is None else max_evaluations
+        if inversion == "exact":
+            self._check_exact()
         for steps in (self.num_inversion_steps, self.num_inference_steps):
             scheduler.set_timesteps(steps)  # an impossible number is told before any data are read
+
+    def _check_exact(self) -> None:
+        if not self.scheduler.step_has_inverse:
+            raise ValueError(
+                f"inversion='exact' needs steps that have an inverse, which {type(self.scheduler).__name__} with "
+                f"clip_sample={self.scheduler.clip_sample} has not. Take InvertibleDDIMScheduler with "
+                "clip_sample=False, or inversion='explicit'."
+            )
+        if self.num_inversion_steps != self.num_inference_steps:
+            raise ValueError(
+                f"inversion='exact' inverts the decoding, of num_inference_steps={self.num_inference_steps}; got "
+                f"num_inversion_steps={self.num_inversion_steps}. Give the same number or None."
+            )
+        if not self.tolerance > 0:
+            raise ValueError(f"tolerance must be greater than 0, got {self.tolerance}.")
+        if self.max_evaluations < self.num_inversion_steps:
+            raise ValueError(
+                f"max_evaluations must be at least the number of steps, {self.num_inversion_steps}; got "
+                f"{self.max_evaluations}."
+            )
 
     def _autocast(self, device: torch.device) -> AbstractContextManager:
         if self.precision == "float32":
@@ -100,17 +125,22 @@ class DiffusionAutoencoderInferer(Inferer):
             prediction = network(noised, timesteps, image=images)
         return prediction.float()
 
-    @torch.no_grad()
     def invert(self, images: torch.Tensor, network: Callable, z_sem: torch.Tensor) -> torch.Tensor:
-        """The stochastic code x_T, the detail that z_sem does not hold.
+        """The stochastic code x_T, the detail that z_sem does not hold; :meth:`invert_with_report` without its report.
+
+        Returns:
+            x_T, shape of ``images``.
+        """
+        return self.invert_with_report(images, network, z_sem).x_T
+
+    @torch.no_grad()
+    def invert_with_report(self, images: torch.Tensor, network: Callable, z_sem: torch.Tensor) -> Inversion:
+        """The stochastic code x_T, and for each image what it cost and how exact it is.
 
         Args:
             images: x_0 in [-1, 1], shape ``(B, C, *spatial)``.
             network: called as ``network(x_t, timesteps, context=z_sem)``.
             z_sem: shape ``(B, D)``.
-
-        Returns:
-            x_T, shape of ``images``.
 
         Raises:
             ValueError: for images of integers.
@@ -118,10 +148,30 @@ class DiffusionAutoencoderInferer(Inferer):
         if not images.is_floating_point():
             raise ValueError(f"Expected images of floats in [-1, 1], got {images.dtype}; scale them first.")
         self.scheduler.set_timesteps(self.num_inversion_steps)
-        x = plain(images)
-        for t in self._progress(self.scheduler.timesteps.flip(0), "invert"):
-            x, _ = self.scheduler.reversed_step(self._predict(x, t, z_sem, network), t, x)
-        return x
+        x, upwards = plain(images), self._progress(self.scheduler.timesteps.flip(0), "invert")
+        if self.inversion == "explicit":
+            for t in upwards:
+                x, _ = self.scheduler.reversed_step(self._predict(x, t, z_sem, network), t, x)
+            return Inversion.unchecked(x, len(x), self.num_inversion_steps)
+        z_sem = z_sem.expand(len(x), -1)
+        result = invert_exactly(
+            x,
+            lambda x_t, t, rows: self._predict(x_t, t, z_sem[rows], network),
+            self.scheduler,
+            upwards,
+            self.tolerance,
+            self.max_evaluations,
+        )
+        missed = int((~(result.residual <= self.tolerance)).sum())
+        if missed:
+            warnings.warn(
+                f"The inversion of {missed} of {len(x)} images stopped at a residual of up to "
+                f"{float(result.residual.max()):.2g}, above the tolerance of {self.tolerance:g}, after up to "
+                f"{int(result.evaluations.max())} evaluations. Raise max_evaluations ({self.max_evaluations}) or "
+                "num_inference_steps, or accept a larger tolerance.",
+                stacklevel=2,
+            )
+        return result
 
     @torch.no_grad()
     def decode(self, z_sem: torch.Tensor, x_T: torch.Tensor, network: Callable) -> torch.Tensor:
@@ -156,38 +206,6 @@ class DiffusionAutoencoderInferer(Inferer):
         return tqdm(timesteps, desc=description, unit="step", leave=False, disable=not self.verbose)
 
 
-class StochasticCode:
-    """Where x_T comes from.
-
-    Args:
-        x_T: ``encode`` (the image's own, by inversion), ``random`` or ``zeros``.
-        seed: of the random x_T. The k-th draw is a function of (seed, k) and is the same for every image, so that
-            results depend neither on the batch size nor on the other images.
-
-    Raises:
-        ValueError: for another ``x_T``.
-    """
-
-    def __init__(self, x_T: str = "encode", seed: int = 0) -> None:
-        if x_T not in ("encode", "random", "zeros"):
-            raise ValueError(f"x_T must be 'encode', 'random' or 'zeros', got {x_T!r}.")
-        self.x_T = x_T
-        self.seed = seed
-
-    def __call__(
-        self, images: torch.Tensor, network: Callable, z_sem: torch.Tensor, inferer: DiffusionAutoencoderInferer
-    ) -> torch.Tensor:
-        """x_T for ``images`` of shape ``(B, C, *spatial)``: same shape, or ``(1, C, *spatial)`` where it is shared."""
-        if self.x_T == "encode":
-            return inferer.invert(images, network, z_sem)
-        return self.draw(images) if self.x_T == "random" else torch.zeros_like(plain(images[:1]))
-
-    def draw(self, images: torch.Tensor, k: int = 0) -> torch.Tensor:
-        """The k-th random x_T for images of this shape, ``(1, C, *spatial)``."""
-        generator = torch.Generator().manual_seed(derive_seed(self.seed, k))
-        return torch.randn((1, *images.shape[1:]), generator=generator).to(images)
-
-
 class ReconstructionInferer(Inferer):
     """Encodes images and decodes them again; called ``(inputs, network)`` as MONAI's evaluators do.
 
@@ -209,13 +227,14 @@ class ReconstructionInferer(Inferer):
             network: a :class:`~monai_diffae.networks.DiffusionAutoencoder`.
 
         Returns:
-            ``z_sem`` ``(B, D)`` and ``reconstruction``, shape and metadata of ``inputs``.
+            ``z_sem`` ``(B, D)``; ``reconstruction``, shape and metadata of ``inputs``; and the report about x_T,
+            :meth:`~monai_diffae.inferers.exact_inversion.Inversion.report`.
         """
         images = plain(inputs)
         z_sem = network.encode(images)
-        x_T = self.stochastic_code(images, network, z_sem, self.inferer)
-        reconstruction = self.inferer.decode(z_sem, x_T, network)
-        return {"z_sem": z_sem, "reconstruction": like_input(reconstruction, inputs)}
+        code = self.stochastic_code.with_report(images, network, z_sem, self.inferer)
+        reconstruction = self.inferer.decode(z_sem, code.x_T, network)
+        return {"z_sem": z_sem, "reconstruction": like_input(reconstruction, inputs)} | code.report()
 
     def __call__(self, inputs: torch.Tensor, network: Callable) -> torch.Tensor:  # type: ignore[override]
         """The reconstruction of :meth:`predict`."""

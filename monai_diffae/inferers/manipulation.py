@@ -8,7 +8,7 @@ import torch
 from monai.inferers import Inferer
 
 from monai_diffae.inferers.autoencoding import DiffusionAutoencoderInferer, StochasticCode, like_input, plain
-from monai_diffae.semantics import AttributeDirections
+from monai_diffae.semantics import AttributeDirections, lerp
 
 __all__ = ["ManipulationInferer"]
 
@@ -34,12 +34,15 @@ class ManipulationInferer(Inferer):
         target: or where to (:meth:`~monai_diffae.semantics.AttributeDirections.move_to`): a score, ``boundary`` or
             ``across``; one, or several for a series.
         keep: names of attributes whose scores must not change.
+        num_steps: more than 1 for a series of so many equal steps on the way to the one amount or target, which is the
+            last of them.
         x_T: ``encode``, ``random`` or ``zeros``.
         seed: of the random x_T, see :class:`~monai_diffae.inferers.autoencoding.StochasticCode`.
 
     Raises:
         ValueError: for an unknown attribute or ``x_T``, unless exactly one of ``amount`` and ``target`` is given, for a
-            target that the attribute does not have, or if nothing is left of the direction without those of ``keep``.
+            target that the attribute does not have, if nothing is left of the direction without those of ``keep``, or
+            for steps below 1 or of what is a series already.
     """
 
     def __init__(
@@ -50,11 +53,15 @@ class ManipulationInferer(Inferer):
         amount: float | Sequence[float] | None = None,
         target: float | str | Sequence[float | str] | None = None,
         keep: str | Sequence[str] = (),
+        num_steps: int = 1,
         x_T: str = "encode",
         seed: int = 0,
     ) -> None:
         if (amount is None) == (target is None):
             raise ValueError(f"Give exactly one of amount and target; got {amount!r} and {target!r}.")
+        edits = amount if target is None else target
+        if num_steps < 1 or (num_steps > 1 and isinstance(edits, _SERIES)):
+            raise ValueError(f"num_steps must be 1 or more, and 1 for a series; got {num_steps} and {edits!r}.")
         attributes.direction(attribute, keep)
         if target is not None:
             for one in _listed(target):
@@ -65,19 +72,31 @@ class ManipulationInferer(Inferer):
         self.amount = amount
         self.target = target
         self.keep = keep
+        self.num_steps = num_steps
+        self.is_series = num_steps > 1 or isinstance(edits, _SERIES)
         self.stochastic_code = StochasticCode(x_T, seed)
 
     @property
     def titles(self) -> list[str]:
         """A few words for each edit of the series (or the only one), for a figure."""
         if self.target is None:
-            return [f"{self.attribute} {amount:+.2f}" for amount in _listed(self.amount)]
-        return [f"{self.attribute} to {t if isinstance(t, str) else format(t, 'g')}" for t in _listed(self.target)]
+            titles = [f"{self.attribute} {amount:+.2f}" for amount in _listed(self.amount)]
+        else:
+            titles = [
+                f"{self.attribute} to {t if isinstance(t, str) else format(t, 'g')}" for t in _listed(self.target)
+            ]
+        if self.num_steps == 1:
+            return titles
+        return [f"{titles[0]}, {k}/{self.num_steps}" for k in range(1, self.num_steps + 1)]
 
     def _moved(self, z_sem: torch.Tensor, attributes: AttributeDirections) -> list[torch.Tensor]:
         if self.target is None:
-            return [attributes.move(z_sem, self.attribute, amount, self.keep) for amount in _listed(self.amount)]
-        return [attributes.move_to(z_sem, self.attribute, target, self.keep) for target in _listed(self.target)]
+            moved = [attributes.move(z_sem, self.attribute, amount, self.keep) for amount in _listed(self.amount)]
+        else:
+            moved = [attributes.move_to(z_sem, self.attribute, target, self.keep) for target in _listed(self.target)]
+        if self.num_steps == 1:
+            return moved
+        return [lerp(z_sem, moved[0], k / self.num_steps) for k in range(1, self.num_steps + 1)]
 
     @torch.no_grad()
     def predict(self, inputs: torch.Tensor, network: Callable) -> dict[str, torch.Tensor]:
@@ -90,28 +109,35 @@ class ManipulationInferer(Inferer):
             ``z_sem`` ``(B, D)``; ``score`` ``(B,)``, the attribute's score (logit or value) before the edit;
             ``reconstruction``, shape of ``inputs``. Of the edit, with N inserted after B for a series of N:
             ``score_after`` ``(B,)``; ``extrapolation`` ``(B,)``, how many standard deviations that lies outside the
-            scores of the training data, NaN where those are not known; ``edit`` and ``difference`` (edit minus
-            reconstruction), shape of ``inputs``.
+            scores of the training data, NaN where those are not known; ``distance`` ``(B,)``, length of the move of
+            the normalised code, in standard deviations of its numbers; ``edit`` and ``difference`` (edit minus
+            reconstruction), shape of ``inputs``. And the report about x_T,
+            :meth:`~monai_diffae.inferers.exact_inversion.Inversion.report`.
         """
         images = plain(inputs)
         z_sem = network.encode(images)
-        x_T = self.stochastic_code(images, network, z_sem, self.inferer)
+        code = self.stochastic_code.with_report(images, network, z_sem, self.inferer)
+        x_T = code.x_T
         reconstruction = self.inferer.decode(z_sem, x_T, network)
         attributes = self.attributes.to(images.device)
         k = attributes.index(self.attribute)
         moved = self._moved(z_sem, attributes)
         edit = torch.stack([self.inferer.decode(z, x_T, network) for z in moved], dim=1)
         score_after = torch.stack([attributes.scores(z)[:, k] for z in moved], dim=1)
+        distance = torch.stack([((z - z_sem) / attributes.statistics.std).norm(dim=1) for z in moved], dim=1)
         difference = edit - reconstruction[:, None]
-        if not isinstance(self.amount if self.target is None else self.target, _SERIES):
-            edit, difference, score_after = edit[:, 0], difference[:, 0], score_after[:, 0]
+        if not self.is_series:
+            edit, difference, score_after, distance = (x[:, 0] for x in (edit, difference, score_after, distance))
         images_out = {"reconstruction": reconstruction, "edit": edit, "difference": difference}
         return {
             "z_sem": z_sem,
             "score": attributes.scores(z_sem)[:, k],
             "score_after": score_after,
+            "distance": distance,
             "extrapolation": attributes.extrapolation(self.attribute, score_after),
-        } | {key: like_input(x, inputs) for key, x in images_out.items()}
+            **code.report(),
+            **{key: like_input(x, inputs) for key, x in images_out.items()},
+        }
 
     def __call__(self, inputs: torch.Tensor, network: Callable) -> torch.Tensor:  # type: ignore[override]
         """The edit of :meth:`predict`."""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from .invertible_ddim import InvertibleDDIMScheduler as InvertibleDDIMScheduler
 from .invertible_ddim import ddim_update as ddim_update
+from .multistep_ddim import MultistepDDIMScheduler as MultistepDDIMScheduler
 from .predicted_image import noise_loss_weight as noise_loss_weight
 from .predicted_image import predicted_image as predicted_image
 from .schedules import constant_beta as constant_beta

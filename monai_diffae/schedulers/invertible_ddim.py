@@ -110,6 +110,16 @@ class InvertibleDDIMScheduler(Scheduler):
         **schedule_args,
     ) -> None:
         super().__init__(num_train_timesteps, schedule, **schedule_args)
+        self.arguments = {
+            "num_train_timesteps": num_train_timesteps,
+            "schedule": schedule,
+            "timestep_spacing": timestep_spacing,
+            "prediction_type": prediction_type,
+            "clip_sample": clip_sample,
+            "clip_sample_min": clip_sample_min,
+            "clip_sample_max": clip_sample_max,
+            **schedule_args,
+        }
         self.timestep_spacing = TimestepSpacing(timestep_spacing)
         self.prediction_type = Prediction(prediction_type)
         self.clip_sample = clip_sample
@@ -126,6 +136,11 @@ class InvertibleDDIMScheduler(Scheduler):
             delattr(self, name)  # the base class has set a plain attribute of this name
             self.register_buffer(name, value, persistent=False)
         self.set_timesteps(num_train_timesteps)
+
+    @property
+    def step_has_inverse(self) -> bool:
+        """Whether ``step`` is a function of x alone (and of what the network says of it) that clips nothing away."""
+        return not self.clip_sample
 
     def _apply(self, fn, recurse=True):
         # Move, never cast: half-precision coefficients would lose 1 - alpha_bar at the first levels for good.

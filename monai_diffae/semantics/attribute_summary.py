@@ -55,8 +55,9 @@ class AttributeSummary:
 
         Args:
             scores: that the codes have, shape ``(B,)``.
-            target: a score (logit of a binary attribute, value of others), the same for all codes; or, for a binary
-                attribute, ``boundary`` (logit 0) or ``across`` (mirrored at the boundary: minus the code's own logit).
+            target: a score (logit of a binary attribute, value of others), the same for all codes; or, for binary and
+                ordinal attributes, ``boundary`` (logit 0, or the nearest score between two grades) or ``across``
+                (mirrored at the boundary, so that the code's own logit changes its sign, or its grade another).
 
         Returns:
             The scores that they shall have, shape ``(B,)``.
@@ -65,9 +66,12 @@ class AttributeSummary:
             ValueError: for another target, or one that the attribute's kind does not have.
         """
         if isinstance(target, str) and target in ("boundary", "across"):
-            if self.kind != "binary":
+            boundaries = {"binary": (0.0,), "ordinal": self.thresholds}.get(self.kind, ())
+            if not boundaries:
                 raise ValueError(f"The attribute is {self.kind} and has no boundary; give a value, not {target!r}.")
-            return -scores if target == "across" else torch.zeros_like(scores)
+            levels = scores.new_tensor(boundaries)
+            nearest = levels[(scores[:, None] - levels).abs().argmin(dim=1)]
+            return 2 * nearest - scores if target == "across" else nearest
         if not isinstance(target, Real) or isinstance(target, bool) or not math.isfinite(target):
             raise ValueError(f"A target is a finite number, 'boundary' or 'across'; got {target!r}.")
         return torch.full_like(scores, float(target))

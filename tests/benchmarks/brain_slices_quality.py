@@ -32,6 +32,8 @@ from sklearn.preprocessing import StandardScaler
 import monai_diffae
 from monai_diffae.inferers import DiffusionAutoencoderInferer, ReconstructionInferer
 
+LESIONS = ("lesion", "lesion_left", "lesion_right")
+
 
 def load_slices(parser: ConfigParser, dataset_dir: Path, num_slices: int | None) -> dict[str, torch.Tensor]:
     """Images, lesion labels and volume numbers of a labelled data set, through the bundle's own transforms."""
@@ -41,7 +43,7 @@ def load_slices(parser: ConfigParser, dataset_dir: Path, num_slices: int | None)
     batches = list(DataLoader(parser.get_parsed_content("dataset"), batch_size=64))
     return {
         key: torch.cat([convert_to_tensor(batch[key], track_meta=False) for batch in batches])
-        for key in ("image", "lesion", "volume")
+        for key in ("image", "volume", *LESIONS)
     }
 
 
@@ -50,18 +52,19 @@ def encode(network: torch.nn.Module, images: torch.Tensor, device: str) -> np.nd
         return torch.cat([network.encode(part.to(device)).cpu() for part in images.split(64)]).numpy()
 
 
-def probe_auroc(features: dict[str, np.ndarray], train: dict, test: dict) -> tuple[float, float, float]:
-    """AUROC on the test subjects, and the bounds of its 95 % bootstrap interval."""
-    y_train, y_test = train["lesion"].numpy(), test["lesion"].numpy()
+def probe_auroc(features: dict[str, np.ndarray], label: str, train: dict, test: dict) -> tuple[float, float, float]:
+    """AUROC on the test subjects, and the bounds of its 95 % bootstrap interval. A label may be NaN: not known."""
+    known = {name: ~torch.isnan(data[label]).numpy() for name, data in (("train", train), ("test", test))}
+    y_train, y_test = train[label].numpy()[known["train"]], test[label].numpy()[known["test"]]
     search = GridSearchCV(
         make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=5000)),
         {"logisticregression__C": np.logspace(-4, 1, 11)},
         scoring="roc_auc",
         cv=GroupKFold(5),
     )
-    search.fit(features["train"], y_train, groups=train["volume"].numpy())
-    scores = search.decision_function(features["test"])
-    random, volumes = np.random.default_rng(0), test["volume"].numpy()
+    search.fit(features["train"][known["train"]], y_train, groups=train["volume"].numpy()[known["train"]])
+    scores = search.decision_function(features["test"][known["test"]])
+    random, volumes = np.random.default_rng(0), test["volume"].numpy()[known["test"]]
     places = [np.flatnonzero(volumes == v) for v in np.unique(volumes)]
     draws = []
     for _ in range(1000):
@@ -93,9 +96,10 @@ def main() -> None:
     network = parser.get_parsed_content("network_def").to(args.device).eval()
     weights = args.ckpt_path or args.bundle_root / "models" / "model.pt"
     network.load_state_dict(torch.load(weights, map_location=args.device, weights_only=True))
-    inferer = DiffusionAutoencoderInferer(parser.get_parsed_content("scheduler"), args.steps)
+    exact = parser.get_parsed_content("autoencoding")
+    explicit = DiffusionAutoencoderInferer(parser.get_parsed_content("scheduler"), args.steps)
 
-    def reconstruct(x_T: str) -> torch.Tensor:
+    def reconstruct(inferer: DiffusionAutoencoderInferer, x_T: str) -> torch.Tensor:
         task = ReconstructionInferer(inferer, x_T=x_T)
         return torch.cat([task(part.to(args.device), network).cpu() for part in chosen.split(25)])
 
@@ -105,8 +109,9 @@ def main() -> None:
     flat = chosen.flatten(1).numpy()
     from_pca = pca[z_dim].inverse_transform(pca[z_dim].transform(flat)).astype(np.float32)
     reconstructions = {
-        f"encoded x_T, {args.steps} + {args.steps} steps": reconstruct("encode"),
-        f"random x_T, {args.steps} steps": reconstruct("random"),
+        f"encoded x_T ({exact.inversion}), {exact.num_inference_steps} steps": reconstruct(exact, "encode"),
+        f"encoded x_T (explicit), {args.steps} + {args.steps} steps": reconstruct(explicit, "encode"),
+        f"random x_T, {args.steps} steps": reconstruct(explicit, "random"),
         f"{z_dim} principal components": torch.from_numpy(from_pca).reshape(chosen.shape),
         "mean training slice": train["image"].mean(dim=0, keepdim=True).expand_as(chosen).contiguous(),
     }
@@ -124,8 +129,10 @@ def main() -> None:
             "train": model.transform(pixels),
             "test": model.transform(test["image"].flatten(1).numpy()),
         }
-    for name, feature in features.items():
-        rows.append([f"AUROC of the lesion, linear probe on {name}", *probe_auroc(feature, train, test), ""])
+    for label in LESIONS:
+        for name, feature in features.items():
+            title = f"AUROC of the {label.replace('_', ', ')}, linear probe on {name}"
+            rows.append([title, *probe_auroc(feature, label, train, test), ""])
     counts = {"slices for PSNR and SSIM": len(chosen), "slices for AUROC": len(test["lesion"])}
     counts["of them with a lesion"] = int(test["lesion"].sum())
     rows += [[name, count, "", "", ""] for name, count in counts.items()]

@@ -32,12 +32,10 @@ from monai_diffae.data import add_labels, ensure_digits, find_images
 from monai_diffae.inferers import (
     ConditionalLatentSampler,
     DiffusionAutoencoderInferer,
-    LatentSampler,
-    ManipulationInferer,
     ReconstructionInferer,
     SamplingInferer,
 )
-from monai_diffae.semantics import AttributeDirections, LatentStatistics, fit_few_shot
+from monai_diffae.semantics import AttributeDirections, fit_few_shot
 
 LABELS = ("digit", "slant", "thickness")
 
@@ -83,13 +81,19 @@ def main() -> None:
     arguments.add_argument("--device", default="cpu")
     args = arguments.parse_args()
     models = args.models or args.bundle_root / "models"
-    config = ConfigParser()
+    config, sampling = ConfigParser(), ConfigParser()
     config.read_config(args.bundle_root / "configs" / "inference.yaml")
-    config["bundle_root"], config["device"] = str(args.bundle_root), args.device
+    sampling.read_config([args.bundle_root / "configs" / f"{name}.yaml" for name in ("inference", "sample")])
+    for parser in (config, sampling):
+        parser["bundle_root"], parser["device"] = str(args.bundle_root), args.device
+        parser["progress"] = False
+    sampling["latent_ckpt_path"], sampling["statistics_path"] = str(models / "latent.pt"), str(models / "statistics.pt")
     train = load_split(config, args.bundle_root / "data" / "train", "train")
     test = load_split(config, args.bundle_root / "data" / "test", "test")
     network = load_weights(config.get_parsed_content("network"), models / "model.pt").eval()
-    scheduler = config.get_parsed_content("scheduler")
+    exact = config.get_parsed_content("autoencoding")
+    steps = exact.num_inference_steps
+    explicit = DiffusionAutoencoderInferer(exact.scheduler, 100, verbose=False)
     rows: list[tuple[str, float, str]] = []
 
     def add(name: str, value: float, unit: str = "") -> None:
@@ -99,10 +103,14 @@ def main() -> None:
     # Reconstruction
     chosen = test["image"][: args.num_images].to(args.device)
     psnr = PSNRMetric(max_val=2.0, reduction="none")
-    for x_T, steps in (("encode", 20), ("encode", 100), ("random", 20)):
-        task = ReconstructionInferer(DiffusionAutoencoderInferer(scheduler, steps, verbose=False), x_T=x_T)
+    for name, inferer, x_T in (
+        (f"encoded x_T ({exact.inversion}), {steps} steps", exact, "encode"),
+        ("encoded x_T (explicit), 100 + 100 steps", explicit, "encode"),
+        (f"random x_T, {steps} steps", exact, "random"),
+    ):
+        task = ReconstructionInferer(inferer, x_T=x_T)
         result = in_parts(lambda part, task=task: task(part, network), chosen)
-        add(f"PSNR, {x_T}d x_T, {steps} steps".replace("randomd", "random"), psnr(result, chosen).mean().item(), "dB")
+        add(f"PSNR, {name}", psnr(result, chosen).mean().item(), "dB")
 
     # Code
     with torch.no_grad():
@@ -139,25 +147,20 @@ def main() -> None:
     add("accuracy of the judge on real test digits", (verdict(test["image"]) == test["digit"]).double().mean().item())
 
     # Edits
-    loops = DiffusionAutoencoderInferer(scheduler, 50, verbose=False)
     directions = AttributeDirections.load(models / "attributes.pt")
     other = test["image"][test["digit"] != 8][:200].to(args.device)
-    summary = directions.summary("is_8")
-    for target in (0.0, summary.score_max):
-        task = ManipulationInferer(loops, directions, "is_8", target=target)
-        edits = in_parts(lambda part, task=task: task(part, network), other)
+    with torch.no_grad():
+        z_sem = network.encode(other)
+    x_T = exact.invert(other, network, z_sem)
+    for amount in (0.5, 1.0, 1.5, 2.0):
+        edits = exact.decode(directions.move(z_sem, "is_8", amount), x_T, network)
         add(
-            f"share of edits to a score of {target:.2g} that the judge calls an 8",
+            f"share of edits towards 8 by {amount} that the judge calls an 8",
             (verdict(edits) == 8).double().mean().item(),
         )
 
     # Samples
-    latent_network = load_weights(config.get_parsed_content("latent_network_def").to(args.device), models / "latent.pt")
-    sampler = LatentSampler(
-        latent_network.eval(),
-        config.get_parsed_content("latent_scheduler"),
-        LatentStatistics.load(models / "statistics.pt"),
-    )
+    loops, sampler = sampling.get_parsed_content("autoencoding"), sampling.get_parsed_content("any_latent_sampler")
     shape = test["image"].shape[1:]
     indices = torch.arange(args.num_images, device=args.device)
     samples = in_parts(lambda part: SamplingInferer(loops, sampler, shape)(part, network), indices).cpu()

@@ -26,6 +26,14 @@ class Bundle:
         torch.save(parser.get_parsed_content("network_def").state_dict(), folder / "model.pt")
         self.options = options | {"ckpt_path": str(folder / "model.pt")}
 
+    def randomize(self) -> Bundle:
+        """Move all weights off the zeros of a new network, so that its output depends on its input."""
+        state = torch.load(self.options["ckpt_path"], weights_only=True)
+        generator = torch.Generator().manual_seed(1)
+        state = {key: x + 0.02 * torch.randn(x.shape, generator=generator) for key, x in state.items()}
+        torch.save(state, self.options["ckpt_path"])
+        return self
+
     def workflow(self, *names: str, workflow_type: str = "infer", **options: Any) -> ConfigWorkflow:
         workflow = ConfigWorkflow(
             [str(self.configs / f"{name}.yaml") for name in names],

@@ -93,8 +93,11 @@ def test_reconstruction_writes_volumes_that_lie_where_the_source_lies(other_data
     }
     rows = read_table(tmp_path / "latents.csv")
     assert [row["file"] for row in rows] == ["a/T1.nii", "a/T1.nii", "b/T1.nii", "b/T1.nii"]
-    assert len(rows[0]) == 6 + 128
     assert [row["subject"] for row in rows] == ["a", "a", "b", "b"]
+    names = ["file", "subject", "slice", "x_mm", "y_mm", "z_mm", "x_T_evaluations", "x_T_residual"]
+    assert list(rows[0])[: len(names)] == names
+    assert len(rows[0]) == len(names) + 128
+    assert all(2 <= int(row["x_T_evaluations"]) <= 20 and float(row["x_T_residual"]) >= 0 for row in rows)
     assert (tmp_path / "figures" / "reconstruction.png").stat().st_size > 10_000
     assert set(read_metrics(tmp_path)) == {"psnr", "ssim"}
 
@@ -128,10 +131,26 @@ def test_encoded_x_T_reconstructs_better_than_a_random_one_on_shipped_weights(ge
     assert metrics["psnr_random_x_T"] > 15
 
 
+def test_exact_inversion_is_the_default_and_keeps_its_tolerance(generated_data, tmp_path, device):
+    options = {"num_slices": 1, "num_inference_steps": 10, "progress": False, "device": torch.device(device)}
+    psnr = {}
+    for inversion, given in (("exact", {}), ("explicit", {"inversion": "explicit"})):
+        folder = tmp_path / inversion
+        run("inference", dataset_dir=str(generated_data), output_dir=str(folder), tolerance=5e-3, **options, **given)
+        rows = read_table(folder / "latents.csv")
+        psnr[inversion] = read_metrics(folder)["psnr"]
+        if inversion == "explicit":
+            assert {(row["x_T_evaluations"], row["x_T_residual"]) for row in rows} == {("10", "nan")}
+        else:
+            assert all(float(row["x_T_residual"]) <= 5e-3 for row in rows)
+    assert psnr["exact"] > 50
+    assert psnr["exact"] > psnr["explicit"] + 10
+
+
 def test_attributes_are_fitted_from_masks_and_labels(attributes_file):
     directions = AttributeDirections.load(attributes_file)
-    assert directions.names == ["lesion"]
-    assert directions.weight.shape == (1, 128)
+    assert directions.names == ["lesion", "lesion_left", "lesion_right"]
+    assert directions.weight.shape == (3, 128)
 
 
 @pytest.mark.parametrize("amount", [0.3, [-0.3, 0.3]])

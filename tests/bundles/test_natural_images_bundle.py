@@ -121,7 +121,8 @@ def test_converted_weights_reconstruct(faces, converted, tmp_path, clip_sample, 
     with open(tmp_path / "latents.csv", newline="") as f:
         rows = list(csv.DictReader(f))
     assert [row["file"] for row in rows] == ["a.png", "b.jpg", "more/c.tif", "more/d.webp"]
-    assert list(rows[0]) == ["file", *(f"z_{i}" for i in range(24))]
+    assert list(rows[0]) == ["file", "x_T_evaluations", "x_T_residual", *(f"z_{i}" for i in range(24))]
+    assert {row["x_T_residual"] for row in rows} == {"nan"}  # explicit, because the authors clip
     assert (tmp_path / "figures" / "reconstruction.png").stat().st_size > 10_000
 
 

@@ -80,3 +80,10 @@ def test_preset_sets_the_recipe_of_the_paper(preset):
     samples = {"celeba64": 72e6, "ffhq128": 130e6, "ffhq256": 90e6, "horse128": 130e6, "bedroom128": 120e6}
     batch = 64 if preset == "ffhq256" else 128
     assert config.get_parsed_content("max_iterations") == -(-samples[preset] // batch)
+
+
+@pytest.mark.parametrize("preset", RELEASED)
+def test_preset_that_clips_inverts_explicitly(preset):
+    config = parser(preset)
+    assert config["clip_sample"]
+    assert config["inversion"] == "explicit"

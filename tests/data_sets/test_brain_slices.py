@@ -66,6 +66,8 @@ def test_volumes_lie_in_mni_space(data_set, index):
 def test_labels_say_what_the_masks_show(data_set):
     rows = read_rows(data_set)
     assert [row["lesion_side"] for row in rows] == ["right", "left", "none"]
+    assert [row["lesion_left"] for row in rows] == ["", "1", "0"]
+    assert [row["lesion_right"] for row in rows] == ["1", "", "0"]
     for i, row in enumerate(rows):
         mask = nib.load(data_set / row["lesion_mask"])
         voxels = np.argwhere(np.asarray(mask.dataobj) == 1)

@@ -102,8 +102,16 @@ def test_interpolated_masks_count_above_one_half():
 
 def test_items_without_a_mask_keep_their_label():
     transform = MaskToLabeld(["lesion_mask", "bleed_mask"], ["lesion", "bleed"])
-    result = transform({"bleed_mask": mask(2), "lesion": 1.0, "bleed": 0.0})
-    assert (result["lesion"], result["bleed"]) == (1.0, 1.0)
+    result = transform({"bleed_mask": mask(0), "lesion": 1.0, "bleed": 1.0})
+    assert (result["lesion"], result["bleed"]) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize(("pixels", "left"), [(0, 0.0), (2, 1.0)])
+def test_one_mask_serves_several_labels_of_the_volume(pixels, left):
+    item = {"mask": mask(pixels), "lesion_left": 1.0, "lesion_right": 0.0, "lesion_above": float("nan")}
+    result = MaskToLabeld("mask", [["lesion", "lesion_left", "lesion_right", "lesion_above"]])(item)
+    assert (result["lesion"], result["lesion_left"], result["lesion_right"]) == (left, left, 0.0)
+    assert math.isnan(result["lesion_above"])
 
 
 def test_each_mask_needs_its_label():

@@ -149,6 +149,23 @@ def test_every_epoch_has_each_code_once_with_noise_of_its_own():
     assert batches["timesteps"].unique().tolist() == list(range(10))
 
 
+def test_processes_share_every_batch():
+    codes = torch.arange(10.0)[:, None]
+    whole = list(islice(LatentBatches(codes, 6, 100, seed=0, start=12), 5))
+    shares = [list(islice(LatentBatches(codes, 6, 100, seed=0, start=12, rank=r, num_replicas=3), 5)) for r in range(3)]
+    for k, batch in enumerate(whole):
+        for key, value in batch.items():
+            together = torch.cat([share[k][key] for share in shares])
+            assert len(shares[0][k][key]) == 2
+            torch.testing.assert_close(together.sort(dim=0).values, value.sort(dim=0).values, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("batch_size", "rank", "num_replicas"), [(5, 0, 2), (6, 2, 2), (6, 0, 0)])
+def test_batches_that_cannot_be_shared_are_refused(batch_size, rank, num_replicas):
+    with pytest.raises(ValueError, match=f"got {rank} of {num_replicas}, and {batch_size}"):
+        LatentBatches(torch.zeros(4, 3), batch_size, 10, seed=0, rank=rank, num_replicas=num_replicas)
+
+
 def test_codes_are_told_apart_by_their_fingerprint():
     codes = torch.randn(4, 3)
     fingerprints = {LatentBatches(c, 2, 10, seed=0).fingerprint for c in (codes, codes.clone(), codes + 1e-3)}

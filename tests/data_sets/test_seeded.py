@@ -143,3 +143,21 @@ def test_draws_are_a_function_of_the_random_state():
 def test_noise_is_drawn_for_one_image_only():
     with pytest.raises(ValueError, match="keys must name one image"):
         RandDiffusionNoised(["image", "other"], 1000)
+
+
+@pytest.mark.parametrize(("num_replicas", "start"), [(2, 0), (2, 8), (4, 12)])
+def test_processes_share_the_samples_of_each_batch(num_replicas, start):
+    batch, count = 4, 24
+    whole = list(islice(EndlessSampler(7, seed=1, start=start), count))
+    ranks = [EndlessSampler(7, seed=1, start=start, rank=r, num_replicas=num_replicas) for r in range(num_replicas)]
+    shares = [list(islice(sampler, count // num_replicas)) for sampler in ranks]
+    share = batch // num_replicas
+    for k in range(count // batch):
+        together = [key for keys in shares for key in keys[k * share : (k + 1) * share]]
+        assert sorted(together) == sorted(whole[k * batch : (k + 1) * batch])
+
+
+@pytest.mark.parametrize(("rank", "num_replicas"), [(2, 2), (-1, 2), (0, 0)])
+def test_a_process_that_there_is_not_gets_no_samples(rank, num_replicas):
+    with pytest.raises(ValueError, match=f"got {rank} of {num_replicas}"):
+        EndlessSampler(7, seed=1, rank=rank, num_replicas=num_replicas)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from ignite.engine import Engine
 from monai.data import DataLoader
 from monai.engines import SupervisedEvaluator
 from monai.transforms import FlattenSubKeysd
@@ -159,3 +160,9 @@ def test_a_label_of_one_class_only_is_refused_and_nothing_is_written(tmp_path, d
 def test_at_least_one_attribute_is_needed():
     with pytest.raises(ValueError, match="attributes is empty"):
         AttributeFitter(Path("attributes.pt"), [], AttributeDirections.fit)
+
+
+def test_one_of_several_processes_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr("ignite.distributed.get_world_size", lambda: 2)
+    with pytest.raises(ValueError, match="by one process, not by 2"):
+        AttributeFitter(tmp_path / "a.pt", ["lesion"], lambda *_: None).attach(Engine(lambda *_: None))

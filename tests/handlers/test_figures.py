@@ -151,6 +151,21 @@ def test_differences_of_a_series_are_taken_from_the_one_image(tmp_path, device):
     assert middle(file, PLUS_HALF, is_image=False)[1] < middle(file, MINUS_HALF, is_image=False)[1] - 100
 
 
+def dark_pixels(file: Path) -> int:
+    return int((matplotlib.image.imread(file)[..., :3].max(axis=-1) < 0.3).sum())
+
+
+def test_captions_stand_below_each_image_of_a_series(tmp_path, device):
+    line = torch.stack([colour((0.5,)), colour((0.5,))])
+    items = [{"image": colour((0.5,)), "line": line, "numbers": torch.tensor([8.888, -8.888])}]
+    column = {"key": "line", "title": ["a", "b"]}
+    plain = dark_pixels(draw(tmp_path, device, items, [column]))
+    captioned = dark_pixels(draw(tmp_path, device, items, [column | {"caption": "numbers"}]))
+    assert captioned > plain + 40
+    with pytest.raises(ValueError, match="zip"):
+        draw(tmp_path, device, [items[0] | {"numbers": torch.tensor([1.0])}], [column | {"caption": "numbers"}])
+
+
 def shade(k: int) -> tuple:
     """Distinct colours for up to 16 items."""
     return (-1 + 0.6 * (k % 4), -1 + 0.6 * (k // 4), 1)

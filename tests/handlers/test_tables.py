@@ -106,6 +106,21 @@ def test_an_interrupted_run_keeps_the_earlier_table_and_the_next_one_replaces_it
     assert list(tmp_path.iterdir()) == [file]
 
 
+def test_numbers_have_columns_before_the_code_where_the_output_holds_them(tmp_path, device):
+    file = tmp_path / "latents.csv"
+    SupervisedEvaluator(
+        device=torch.device(device),
+        val_data_loader=DataLoader(images_of(tmp_path, slices=False), batch_size=2),
+        network=torch.nn.Identity(),
+        inferer=lambda inputs, _: {"z_sem": inputs.as_tensor()[:, 0, 0, :2], "count": torch.full((len(inputs),), 7)},
+        postprocessing=FlattenSubKeysd("pred"),
+        val_handlers=[LatentsTableSaver(file, tmp_path, numbers=["count", "other"])],
+    ).run()
+    header, *rows = read(file)
+    assert header == ["file", "count", "z_0", "z_1"]
+    assert [row[1] for row in rows] == ["7", "7", "7"]
+
+
 # Edits
 
 
@@ -171,3 +186,15 @@ def test_numbers_of_the_result_get_columns_of_their_own(tmp_path, numbers):
     head, row = read(tmp_path / "latents.csv")
     assert head == ["file", *numbers, "z_0", "z_1"]
     assert row[1:] == [*(["7", "0.25"] if numbers else []), "1", "2"]
+
+
+def test_steps_to_one_target_have_a_row_each_with_further_numbers(tmp_path):
+    saver = EditsTableSaver(tmp_path / "e.csv", "lesion", target="across", num_steps=2, numbers=["distance"])
+    output = {"score": torch.tensor(-1.0), "score_after": torch.tensor([0.0, 1.0])}
+    output |= {"extrapolation": torch.zeros(2), "distance": torch.tensor([0.5, 1.0])}
+    rows = list(saver.rows(output))
+    assert [row["step"] for row in rows] == ["1/2", "2/2"]
+    assert [row["target"] for row in rows] == ["across", "across"]
+    assert [row["score_after"] for row in rows] == [0.0, 1.0]
+    assert [row["distance"] for row in rows] == [0.5, 1.0]
+    assert list(rows[0])[-1] == "distance"

@@ -182,7 +182,7 @@ def test_networks_run_in_the_precision_and_results_are_float32(tiny_autoencoder,
         ({"precision": "float64"}, "precision must be one of .*'float64'"),
         ({"steps": 999}, "1000 timesteps into 999 steps"),
         ({"num_inversion_steps": 0}, "from 1 to 1000"),
-        ({"inversion": "implicit"}, "inversion must be 'explicit', got 'implicit'"),
+        ({"inversion": "implicit"}, "inversion must be 'explicit' or 'exact', got 'implicit'"),
     ],
 )
 def test_unknown_options_are_refused(options, message):

@@ -137,12 +137,45 @@ def test_manipulation_says_how_far_it_leads_outside_the_training_scores(tiny_aut
 
 
 @pytest.mark.parametrize(
+    ("attribute", "edit"),
+    [
+        ("lesion", {"target": "across"}),
+        ("lesion", {"target": "boundary"}),
+        ("age", {"target": 7.0}),
+        ("age", {"amount": 1}),
+    ],
+)
+@pytest.mark.parametrize("keep", [[], ["other"]])
+def test_steps_lead_straight_to_the_target_and_keep_what_is_kept(
+    tiny_autoencoder, images, loops, attributes, attribute, edit, keep
+):
+    keep = [name for name in ("age", "lesion") if name != attribute] if keep else []
+    steps = ManipulationInferer(loops, attributes, attribute, **edit, keep=keep, num_steps=4)
+    series, single = (
+        inferer.predict(images, tiny_autoencoder)
+        for inferer in (steps, ManipulationInferer(loops, attributes, attribute, **edit, keep=keep))
+    )
+    assert series["edit"].shape == (3, 4, *images.shape[1:])
+    for key in ("edit", "difference", "score_after", "distance"):
+        torch.testing.assert_close(series[key][:, -1], single[key], rtol=1e-4, atol=1e-4)
+    shares = torch.arange(1, 5, device=images.device) / 4
+    torch.testing.assert_close(series["distance"], single["distance"][:, None] * shares, rtol=1e-4, atol=1e-5)
+    expected = torch.lerp(series["score"][:, None], single["score_after"][:, None], shares)
+    torch.testing.assert_close(series["score_after"], expected, rtol=1e-4, atol=1e-4)
+    # The smallest move that reaches the score: the change of the score over the slope along the direction.
+    slope = attributes.weight[attributes.index(attribute)] @ attributes.direction(attribute, keep)
+    expected = (single["score_after"] - single["score"]).abs() / slope.abs()
+    torch.testing.assert_close(single["distance"], expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
     ("edit", "titles"),
     [
         ({"amount": 0.3}, ["lesion +0.30"]),
         ({"amount": [-1, 0.25]}, ["lesion -1.00", "lesion +0.25"]),
         ({"target": "across"}, ["lesion to across"]),
         ({"target": [-1.5, 2, "boundary"]}, ["lesion to -1.5", "lesion to 2", "lesion to boundary"]),
+        ({"target": 2.0, "num_steps": 2}, ["lesion to 2, 1/2", "lesion to 2, 2/2"]),
     ],
 )
 def test_manipulation_has_a_title_for_each_edit(loops, attributes, edit, titles):
@@ -161,6 +194,8 @@ def test_manipulation_has_a_title_for_each_edit(loops, attributes, edit, titles)
         ({"keep": ["tumour"]}, "Unknown attribute 'tumour'; there are age, lesion"),
         ({"keep": "lesion"}, "'lesion' is to be edited and cannot be kept"),
         ({"x_T": "noise"}, "x_T must be"),
+        ({"num_steps": 0}, "num_steps must be 1 or more, and 1 for a series; got 0"),
+        ({"amount": [0.1, 0.2], "num_steps": 2}, "and 1 for a series; got 2"),
     ],
 )
 def test_manipulation_refuses_what_it_cannot_do_before_it_runs(loops, attributes, arguments, message):

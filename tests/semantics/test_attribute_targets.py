@@ -78,10 +78,20 @@ def test_move_to_equals_the_move_of_the_amount_that_leads_there(attributes, z_se
 
 
 @pytest.mark.parametrize("target", ["boundary", "across"])
-@pytest.mark.parametrize(("name", "kind"), [("age", "continuous"), ("grade", "ordinal")])
-def test_values_have_no_boundary(attributes, z_sem, name, kind, target):
-    with pytest.raises(ValueError, match=f"is {kind} and has no boundary; give a value, not '{target}'"):
-        attributes.move_to(z_sem, name, target)
+def test_values_have_no_boundary(attributes, z_sem, target):
+    with pytest.raises(ValueError, match=f"is continuous and has no boundary; give a value, not '{target}'"):
+        attributes.move_to(z_sem, "age", target)
+
+
+@pytest.mark.parametrize("keep", [[], ["age"]])
+def test_the_nearest_boundary_of_grades_is_reached_and_crossed(attributes, z_sem, keep):
+    before = score(attributes, z_sem, "grade")
+    thresholds = attributes.summary("grade").thresholds
+    nearest = torch.tensor([min(thresholds, key=lambda level: abs(level - float(one))) for one in before])
+    there, across = (attributes.move_to(z_sem, "grade", target, keep) for target in ("boundary", "across"))
+    assert_close(score(attributes, there, "grade"), nearest, rtol=0, atol=1e-3)
+    assert_close(score(attributes, across, "grade"), 2 * nearest - before, rtol=0, atol=1e-3)
+    assert bool((attributes.grades(across, "grade") != attributes.grades(z_sem, "grade")).all())
 
 
 @pytest.mark.parametrize("target", ["bondary", "0.5", math.nan, math.inf, None, True, [1.0, 2.0]])

@@ -190,6 +190,7 @@ class _Loader:
             "z_dim": z_dim,
             "prediction_type": "epsilon",
             "clip_sample": True,  # as the authors do for images
+            "inversion": "explicit",  # clipping leaves no other
             "network_def": network_def,
             "scheduler": scheduler
             | settings.schedule()

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+
+from monai_diffae.inferers.exact_inversion import Inversion
+from monai_diffae.inferers.metadata import plain
+from monai_diffae.randomness import derive_seed
+
+if TYPE_CHECKING:
+    from monai_diffae.inferers.autoencoding import DiffusionAutoencoderInferer
+
+__all__ = ["StochasticCode"]
+
+
+class StochasticCode:
+    """Where x_T comes from.
+
+    Args:
+        x_T: ``encode`` (the image's own, by inversion), ``random`` or ``zeros``.
+        seed: of the random x_T. The k-th draw is a function of (seed, k) and is the same for every image, so that
+            results depend neither on the batch size nor on the other images.
+
+    Raises:
+        ValueError: for another ``x_T``.
+    """
+
+    def __init__(self, x_T: str = "encode", seed: int = 0) -> None:
+        if x_T not in ("encode", "random", "zeros"):
+            raise ValueError(f"x_T must be 'encode', 'random' or 'zeros', got {x_T!r}.")
+        self.x_T = x_T
+        self.seed = seed
+
+    def __call__(
+        self, images: torch.Tensor, network: Callable, z_sem: torch.Tensor, inferer: DiffusionAutoencoderInferer
+    ) -> torch.Tensor:
+        """x_T for ``images`` of shape ``(B, C, *spatial)``: same shape, or ``(1, C, *spatial)`` where it is shared."""
+        return self.with_report(images, network, z_sem, inferer).x_T
+
+    def with_report(
+        self, images: torch.Tensor, network: Callable, z_sem: torch.Tensor, inferer: DiffusionAutoencoderInferer
+    ) -> Inversion:
+        """The same, and for each image what it cost (nothing, if it is not encoded) and how exact it is."""
+        if self.x_T == "encode":
+            return inferer.invert_with_report(images, network, z_sem)
+        x_T = self.draw(images) if self.x_T == "random" else torch.zeros_like(plain(images[:1]))
+        return Inversion.unchecked(x_T, len(images), 0)
+
+    def draw(self, images: torch.Tensor, k: int = 0) -> torch.Tensor:
+        """The k-th random x_T for images of this shape, ``(1, C, *spatial)``."""
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, k))
+        return torch.randn((1, *images.shape[1:]), generator=generator).to(images)
