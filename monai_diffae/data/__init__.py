@@ -16,6 +16,7 @@ from .latent_batches import LatentBatches as LatentBatches
 from .latents import encode_dataset as encode_dataset
 from .latents import encode_once as encode_once
 from .latents import encoding_fingerprint as encoding_fingerprint
+from .loading import LoadVolumed as LoadVolumed
 from .pairs import ImageChains as ImageChains
 from .pairs import find_chains as find_chains
 from .pictures import CenterCropToAspectd as CenterCropToAspectd

@@ -5,9 +5,14 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from monai_diffae.data.data_lists import read_data_list, with_subjects
+from monai_diffae.data.dicom import dicom_sources, is_dicom
+
 __all__ = ["find_images", "find_volumes", "split_volumes"]
 
-_VOLUME_EXTENSIONS = (".nii", ".nii.gz")
+_VOLUME_EXTENSIONS = (".nii", ".nii.gz", ".png", ".tif", ".tiff")
+_DICOM_EXTENSIONS = (".dcm", ".ima")  # usual ones, among others and none
+_OTHER_EXTENSIONS = (".csv", ".json", ".txt", ".md", ".pt")  # not looked into
 _IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
 
 
@@ -34,51 +39,96 @@ def _check_distinct(files: list[Path], extensions: tuple[str, ...]) -> None:
     """Results are named after their source without its extension, and one image twice is no data set to split."""
     seen: dict[str, Path] = {}
     for file in files:
-        extension = max((e for e in extensions if file.name.lower().endswith(e)), key=len)
-        other = seen.setdefault(str(file)[: -len(extension)], file)
+        extension = max((e for e in extensions if file.name.lower().endswith(e)), key=len, default="")
+        other = seen.setdefault(str(file)[: len(str(file)) - len(extension)], file)
         if other != file:
             raise ValueError(f"{other} and {file.name} differ in the extension only; rename or remove one of them.")
 
 
-def find_volumes(dataset_dir: str | os.PathLike, masks: Mapping[str, str] | None = None) -> list[dict[str, str]]:
-    """The NIfTI files of a folder as a MONAI data list.
+def find_volumes(
+    dataset_dir: str | os.PathLike,
+    masks: Mapping[str, str] | None = None,
+    data_list: str | os.PathLike | None = None,
+    data_list_key: str = "training",
+    subject_pattern: str | None = None,
+) -> list[dict[str, str]]:
+    """The volumes of a folder, or those that a list names, as a MONAI data list.
+
+    NIfTI (.nii, .nii.gz), PNG and TIFF files are told by their extension, DICOM files by what is in them: a series of
+    several files in one folder is one volume, under the folder's path. Hidden files are left out.
 
     Args:
         dataset_dir: searched with its subfolders; where it has a folder ``images``, that one is searched.
         masks: from a key to a folder beside ``images``, e.g. ``{"lesion_mask": "lesions"}``: a file there of the same
             name as the image is added under the key.
+        data_list: a MONAI data list (JSON), or a CSV with a column ``image`` or ``file``, instead of the search. Paths
+            are relative to it, or else to ``dataset_dir``. Other entries are kept.
+        data_list_key: of the list in a JSON file.
+        subject_pattern: regular expression that finds the subject in a path below ``dataset_dir``: its first group, or
+            all that it matches. By default the DICOM PatientID, the BIDS label (``sub-01``), the first folder below
+            what all files share, or the file's name, whichever there is first.
 
     Returns:
-        ``[{"image": path, ...}, ...]``, sorted by path; masks only where there are some.
+        ``[{"image": path, "subject": name, ...}, ...]``, sorted by path, each subject's together; masks only where
+        there are some.
 
     Raises:
-        ValueError: if there is no such folder, no NIfTI file in it, or two whose names differ in the extension only.
+        ValueError: if there is no such folder, no image in it, two whose names differ in the extension only, an image
+            without a match of ``subject_pattern``, and for what :func:`~monai_diffae.data.data_lists.read_data_list`
+            refuses.
     """
     root = Path(dataset_dir)
     images = root / "images" if (root / "images").is_dir() else root
-    files = sorted(p for p in images.rglob("*") if p.name.endswith(_VOLUME_EXTENSIONS))
-    if not files:
+    if data_list is not None:
+        items = read_data_list(data_list, root, data_list_key)
+    else:
+        items = [{"image": str(path)} | ({"subject": name} if name else {}) for path, name in _search(images)]
+    if not items:
         raise ValueError(
-            f"No NIfTI files (.nii, .nii.gz) in dataset_dir {os.fspath(dataset_dir)!r}; give a folder that holds some."
+            f"No NIfTI files (.nii, .nii.gz), DICOM, PNG or TIFF files in dataset_dir {os.fspath(dataset_dir)!r}; give "
+            "a folder that holds some."
         )
-    _check_distinct(files, _VOLUME_EXTENSIONS)
-    data = []
-    for file in files:
-        found = {key: root / folder / file.relative_to(images) for key, folder in (masks or {}).items()}
-        data.append({"image": str(file)} | {key: str(mask) for key, mask in found.items() if mask.is_file()})
-    return data
+    _check_distinct([Path(item["image"]) for item in items], (*_VOLUME_EXTENSIONS, *_DICOM_EXTENSIONS))
+    for key, folder in (masks or {}).items():
+        for item in items:
+            path = Path(item["image"])
+            mask = root / folder / path.relative_to(images) if images in path.parents else None
+            if mask is not None and mask.is_file():
+                item.setdefault(key, str(mask))
+    return with_subjects(items, root, subject_pattern)
+
+
+def _search(folder: Path) -> list[tuple[Path, str]]:
+    """Images and, if their files tell it, their subjects."""
+    found, dicom = [], []
+    for path in sorted(folder.rglob("*")):
+        if any(part.startswith(".") for part in path.relative_to(folder).parts) or not path.is_file():
+            continue
+        name = path.name.lower()
+        if name.endswith(_VOLUME_EXTENSIONS):
+            found.append((path, ""))
+        elif not name.endswith(_OTHER_EXTENSIONS) and is_dicom(path):
+            dicom.append(path)
+    return sorted(found + dicom_sources(dicom))
 
 
 def split_volumes(data: list[dict[str, str]], fraction: float) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
-    """Split a data list into training and validation: the last ``fraction`` of the files, at least one, validate.
+    """Split a data list into training and validation: the last ``fraction`` of the subjects, at least one, validate.
+
+    A subject is never on both sides. An item without ``subject`` is a subject of its own.
 
     Raises:
-        ValueError: for a fraction outside (0, 1), or fewer than two volumes.
+        ValueError: for a fraction outside (0, 1), or fewer than two subjects.
     """
-    if not 0 < fraction < 1 or len(data) < 2:
+    subjects = list(dict.fromkeys(item.get("subject", item["image"]) for item in data))
+    if not 0 < fraction < 1 or len(subjects) < 2:
         raise ValueError(
-            f"Expected a fraction in (0, 1) and two volumes or more to split into training and validation, "
-            f"got {fraction} and {len(data)} volumes."
+            f"Expected a fraction in (0, 1) and volumes of two subjects or more to split into training and validation, "
+            f"got {fraction} and {len(data)} volumes of {len(subjects)} subjects."
         )
-    count = min(max(1, round(fraction * len(data))), len(data) - 1)
-    return data[:-count], data[-count:]
+    count = min(max(1, round(fraction * len(subjects))), len(subjects) - 1)
+    held_out = set(subjects[-count:])
+    sides: tuple[list, list] = ([], [])
+    for item in data:
+        sides[item.get("subject", item["image"]) in held_out].append(item)
+    return sides

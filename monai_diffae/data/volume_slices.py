@@ -2,11 +2,14 @@
 from __future__ import annotations
 
 import functools
+import itertools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from monai.data import MetaTensor
+from monai.utils import convert_to_tensor
 from torch.utils.data import Dataset
 
 __all__ = ["VolumeSlices"]
@@ -21,6 +24,10 @@ class VolumeSlices(Dataset):
         num_slices: slices to take of every volume, at most; ``None`` for all of the range.
         slice_range: part of the volume to take them from, fractions of its extent along Z.
         keys: what to slice; an item of ``data`` may lack some of them.
+        step: take every n-th slice of the range, before ``num_slices`` thins them further.
+        min_foreground: leave out slices (of the first key) of which a smaller share of pixels is above
+            ``foreground_level``; in [0, 1].
+        foreground_level: see ``min_foreground``; prepared images are black at -1.
 
     An item holds the slices ``(C, X, Y)``, with the affine of the slice if they are MetaTensors, the index
     ``slice`` along Z, and ``volume``, the index of the volume in ``data``.
@@ -28,7 +35,7 @@ class VolumeSlices(Dataset):
     The shapes are read once, when they are first needed: give it a data set that caches.
 
     Raises:
-        ValueError: for a range that is not inside [0, 1].
+        ValueError: for a range that is not inside [0, 1], and when slices are looked for, if no volume has any.
     """
 
     def __init__(
@@ -37,6 +44,9 @@ class VolumeSlices(Dataset):
         num_slices: int | None = None,
         slice_range: Sequence[float] = (0.0, 1.0),
         keys: Sequence[str] = ("image",),
+        step: int = 1,
+        min_foreground: float = 0.0,
+        foreground_level: float = -0.9,
     ) -> None:
         low, high = slice_range
         if (num_slices is not None and num_slices < 1) or not 0 <= low < high <= 1:
@@ -44,10 +54,17 @@ class VolumeSlices(Dataset):
                 "Expected num_slices of 1 or more (or None) and slice_range with 0 <= low < high <= 1, "
                 f"got {num_slices} and {list(slice_range)}."
             )
+        if step < 1 or not 0 <= min_foreground <= 1:
+            raise ValueError(
+                f"Expected step of 1 or more and min_foreground in [0, 1], got {step} and {min_foreground}."
+            )
         self.data = data
         self.num_slices = num_slices
         self.slice_range = (low, high)
         self.keys = tuple(keys)
+        self.step = step
+        self.min_foreground = min_foreground
+        self.foreground_level = foreground_level
 
     @functools.cached_property
     def _index(self) -> list[tuple[int, int]]:
@@ -55,21 +72,31 @@ class VolumeSlices(Dataset):
         low, high = self.slice_range
         index: list[tuple[int, int]] = []
         for volume in range(len(self.data)):
-            depth = self.data[volume][self.keys[0]].shape[-1]
+            image = self.data[volume][self.keys[0]]
+            depth = image.shape[-1]
             first = min(int(low * depth), depth - 1)
-            available = max(round(high * depth) - first, 1)
-            taken = available if self.num_slices is None else min(self.num_slices, available)
-            stride = available // taken  # one for all, so that the slices of a volume make a volume again
-            first += (available - (taken - 1) * stride - 1) // 2
-            index += [(volume, first + i * stride) for i in range(taken)]
+            places = list(range(first, first + max(round(high * depth) - first, 1), self.step))
+            if self.min_foreground > 0:
+                share = (convert_to_tensor(image, track_meta=False)[..., places] > self.foreground_level).float()
+                share = share.flatten(0, -2).mean(dim=0)
+                places = [place for place, part in zip(places, share.tolist()) if part >= self.min_foreground]
+            taken = len(places) if self.num_slices is None else min(self.num_slices, len(places))
+            if taken:
+                stride = len(places) // taken  # one for all, so that the slices of a volume make a volume again
+                start = (len(places) - (taken - 1) * stride - 1) // 2
+                index += [(volume, places[start + i * stride]) for i in range(taken)]
+        if not index:
+            raise ValueError(
+                f"None of the {len(self.data)} volumes has a slice with min_foreground {self.min_foreground}: of so "
+                f"large a share of pixels above {self.foreground_level}."
+            )
         return index
 
     @property
     def volume_starts(self) -> list[int]:
         """Place of each volume's first slice, and the number of all slices at the end."""
-        return [i for i, (volume, _) in enumerate(self._index) if i == 0 or volume != self._index[i - 1][0]] + [
-            len(self)
-        ]
+        counts = Counter(volume for volume, _ in self._index)
+        return list(itertools.accumulate((counts[volume] for volume in range(len(self.data))), initial=0))
 
     def __len__(self) -> int:
         return len(self._index)

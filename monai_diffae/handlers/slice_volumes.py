@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import nibabel as nib
+import torch
 
 from monai_diffae.handlers.nifti_files import save_nifti
 from monai_diffae.handlers.slice_collection import SliceCollector
@@ -20,6 +22,8 @@ class SliceVolumeSaver(SliceCollector):
     network saw, with an affine that places every slice where it lies in the source. Folders of the source below
     ``data_root_dir`` are kept. Values are what the network gives (about [-1, 1]). Where volumes are joined
     (:class:`~monai_diffae.data.ImageChains`), the stem is ``<first>_to_<last>``.
+
+    Where slices are unevenly spaced (empty ones left out, say), those between are not a number.
 
     Slices of a volume must follow each other, as :class:`~monai_diffae.data.VolumeSlices` gives them; they may be
     spread over batches. A file appears when it is complete.
@@ -38,11 +42,14 @@ class SliceVolumeSaver(SliceCollector):
         self.keys = dict(keys)
 
     def _write_volume(self, volume: int, stem: str, slices: Sequence[dict[str, Any]]) -> None:
-        affine = slices[0]["affine"].clone()
-        if len(slices) > 1:
-            affine[:, 2] *= slices[1]["slice"] - slices[0]["slice"]
+        affine, indices = slices[0]["affine"].clone(), [s["slice"] for s in slices]
+        stride = math.gcd(*(k - indices[0] for k in indices[1:])) or 1
+        affine[:, 2] *= stride
+        places = [(k - indices[0]) // stride for k in indices]
         for key, postfix in self.keys.items():
-            stacked = self._stack(slices, key)
+            results = self._stack(slices, key)
+            stacked = results.new_full((*results.shape[:-1], places[-1] + 1), math.nan, dtype=torch.float32)
+            stacked[..., places] = results.float()
             data = stacked[0] if len(stacked) == 1 and slices[0][key].ndim == 3 else stacked.movedim(0, -1)
             path = self.output_dir / f"{stem}{'_' if postfix else ''}{postfix}.nii.gz"
             # Not by MONAI's SaveImage, which cannot write a volume of one slice.

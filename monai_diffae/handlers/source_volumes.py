@@ -116,7 +116,7 @@ class SourceVolumeSaver(SliceCollector):
             return stored.changed(placed.box, covered, result, add=mode == "residual")
         difference = np.zeros(stored.grid(stored.numbers).shape, dtype=np.float32)
         difference[placed.box][covered] = result[covered]
-        return difference
+        return difference.reshape(stored.numbers.shape[:3])
 
     def _digest(
         self, image: MetaTensor, source: str, stacks: Mapping[str, torch.Tensor], indices: Sequence[int]

@@ -12,6 +12,9 @@ from monai.data import MetaTensor
 __all__ = ["following_images", "result_stem", "source_file", "source_stem"]
 
 
+_EXTENSIONS = (".nii.gz", ".nii", ".dcm", ".ima", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
+
+
 def source_file(item: Mapping, data_root_dir: str | os.PathLike = "", key: str = "image") -> str:
     """File that ``item[key]`` was read from; relative to ``data_root_dir`` if it lies in there."""
     image = item[key]
@@ -27,11 +30,11 @@ def source_file(item: Mapping, data_root_dir: str | os.PathLike = "", key: str =
 
 
 def source_stem(file: str) -> str:
-    """``images/a.nii.gz`` to ``images/a``, an absolute path to its file name's stem."""
+    """``images/a.nii.gz`` to ``images/a``, an absolute path to its file name's stem; DICOM's ``1.2.3`` stays."""
     path = Path(file)
     name = path.name
-    for extension in (".nii.gz", path.suffix):
-        if extension and name.endswith(extension):
+    for extension in _EXTENSIONS:
+        if name.lower().endswith(extension):
             name = name[: -len(extension)]
             break
     return name if path.is_absolute() else (path.parent / name).as_posix()

@@ -31,6 +31,8 @@ def fingerprint(thing: Any) -> str:
 
 
 def _update(digest: Any, thing: Any) -> None:
+    if isinstance(thing, np.generic):
+        thing = thing.item()
     name = f"{type(thing).__module__}.{type(thing).__qualname__}"
     if thing is None or isinstance(thing, (bool, int, float, str, bytes, Enum, torch.dtype, torch.device)):
         digest.update(f"{name} {thing!r};".encode())

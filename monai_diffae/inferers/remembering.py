@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ class RememberingInferer(Inferer):
         state = tuple((p.data_ptr(), p._version) for p in network.state_dict(keep_vars=True).values())
         if state != self._weights[0]:
             self._weights = (state, fingerprint(network))
-        common = f"{self._settings} {self._weights[1]} {images.device.type}"
+        common = f"{self._settings} {self._weights[1]} {images.device.type} {_versions()}"
         return [self.folder / f"{fingerprint([common, images[k], _select(others, k)])}.pt" for k in range(len(images))]
 
     @staticmethod
@@ -95,6 +96,14 @@ class RememberingInferer(Inferer):
         partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
         torch.save({key: value.clone() for key, value in result.items()}, partial)
         os.replace(partial, path)
+
+
+def _versions() -> str:
+    """Results of another version of the code are not the same."""
+    try:
+        return f"{version('monai-diffae')} {torch.__version__}"
+    except PackageNotFoundError:  # not installed, but on the path
+        return torch.__version__
 
 
 def _select(batches: Any, index: int | list[int]) -> Any:

@@ -93,7 +93,8 @@ def test_reconstruction_writes_volumes_that_lie_where_the_source_lies(other_data
     }
     rows = read_table(tmp_path / "latents.csv")
     assert [row["file"] for row in rows] == ["a/T1.nii", "a/T1.nii", "b/T1.nii", "b/T1.nii"]
-    names = ["file", "slice", "x_mm", "y_mm", "z_mm", "x_T_evaluations", "x_T_residual"]
+    assert [row["subject"] for row in rows] == ["a", "a", "b", "b"]
+    names = ["file", "subject", "slice", "x_mm", "y_mm", "z_mm", "x_T_evaluations", "x_T_residual"]
     assert list(rows[0])[: len(names)] == names
     assert len(rows[0]) == len(names) + 128
     assert all(2 <= int(row["x_T_evaluations"]) <= 20 and float(row["x_T_residual"]) >= 0 for row in rows)
@@ -240,7 +241,18 @@ def test_inference_json_says_the_same_as_yaml():
 
 def test_train_and_inference_describe_one_network():
     train, inference = (yaml.safe_load((CONFIGS / f"{name}.yaml").read_text()) for name in ("train", "inference"))
-    for key in ("network_def", "scheduler", "z_dim", "image_size", "pixdim", "slice_range", "percentiles", "window"):
+    for key in (
+        "network_def",
+        "scheduler",
+        "z_dim",
+        "image_size",
+        "pixdim",
+        "spacing",
+        "orientation",
+        "slice_range",
+        "percentiles",
+        "window",
+    ):
         assert train[key] == inference[key], key
     scaling = [
         [t for t in transforms if t["_target_"].endswith("RescaleIntensityd")]

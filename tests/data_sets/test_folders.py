@@ -24,7 +24,7 @@ def test_volumes_are_found_in_all_subfolders_in_the_order_of_their_paths(tmp_pat
     expected = ["a.nii.gz", "b.nii", "sub-10/deep/T1.nii", "sub-2/T1.nii.gz"]
     assert relative(find_volumes(tmp_path), tmp_path) == expected
     assert find_volumes(str(tmp_path)) == find_volumes(tmp_path)
-    assert all(list(item) == ["image"] for item in find_volumes(tmp_path))
+    assert all(list(item) == ["image", "subject"] for item in find_volumes(tmp_path))
 
 
 def test_a_folder_images_is_searched_alone(tmp_path):
@@ -36,7 +36,10 @@ def test_masks_are_those_of_the_images_names_where_there_are_some(tmp_path):
     touch(tmp_path, "images/x/a.nii.gz", "images/b.nii.gz", "images/c.nii.gz")
     touch(tmp_path, "lesions/x/a.nii.gz", "lesions/b.nii.gz", "lesions/z.nii.gz", "brains/c.nii.gz", "brains/b.nii.gz")
     data = find_volumes(tmp_path, {"lesion_mask": "lesions", "brain_mask": "brains", "other": "nowhere"})
-    names = [{key: Path(path).relative_to(tmp_path).as_posix() for key, path in item.items()} for item in data]
+    names = [
+        {key: Path(path).relative_to(tmp_path).as_posix() for key, path in item.items() if key != "subject"}
+        for item in data
+    ]
     assert names == [
         {"image": "images/b.nii.gz", "lesion_mask": "lesions/b.nii.gz", "brain_mask": "brains/b.nii.gz"},
         {"image": "images/c.nii.gz", "brain_mask": "brains/c.nii.gz"},
@@ -63,6 +66,7 @@ def test_a_folder_without_files_is_refused_by_its_name(tmp_path, find, folder):
     [
         (find_volumes, ("a.nii", "a.nii.gz")),
         (find_volumes, ("x/a.nii", "x/a.nii.gz")),
+        (find_volumes, ("x/a.nii", "x/a.png")),
         (find_images, ("x/a.png", "x/a.JPG")),
     ],
 )

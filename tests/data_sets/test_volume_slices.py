@@ -114,3 +114,32 @@ def test_all_keys_are_sliced_where_they_are_there_and_other_entries_are_passed_o
     assert slices[2]["lesion"] == 1.0
     assert "mask" not in slices[6]
     assert set(data[0]) == {"image", "mask", "lesion"}
+
+
+@pytest.mark.parametrize(
+    ("step", "num_slices", "expected"), [(3, None, [0, 3, 6, 9]), (2, 2, [2, 6]), (4, 9, [0, 4, 8]), (20, None, [0])]
+)
+def test_every_nth_slice_is_taken(step, num_slices, expected):
+    assert indices(VolumeSlices(volumes(10), num_slices, step=step)) == expected
+
+
+def test_slices_without_enough_foreground_are_left_out():
+    data = volumes(6, 3, 4)
+    for item in data:
+        item["image"][:] = -1
+    data[0]["image"][:, :2, :, [1, 2, 4]] = 0.5  # half of the pixels
+    data[2]["image"][:, :1, :, 3] = 0.5  # a quarter
+    slices = VolumeSlices(data, min_foreground=0.5)
+    assert indices(slices) == [1, 2, 4]
+    assert slices.volume_starts == [0, 3, 3, 3]
+    assert [item["volume"] for item in VolumeSlices(data, min_foreground=0.25)] == [0, 0, 0, 2]
+    assert VolumeSlices(data, min_foreground=0.25).volume_starts == [0, 3, 3, 4]
+    with pytest.raises(ValueError, match=r"None of the 3 volumes has a slice with min_foreground 0\.9"):
+        len(VolumeSlices(data, min_foreground=0.9))
+    assert len(VolumeSlices(data, min_foreground=0.5, foreground_level=-1.5)) == 13
+
+
+@pytest.mark.parametrize("settings", [{"step": 0}, {"min_foreground": 1.5}, {"min_foreground": -0.1}])
+def test_a_step_or_a_share_out_of_range_is_refused(settings):
+    with pytest.raises(ValueError, match=r"Expected step of 1 or more and min_foreground in \[0, 1\]"):
+        VolumeSlices(volumes(4), **settings)

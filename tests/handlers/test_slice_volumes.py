@@ -180,3 +180,17 @@ def test_without_a_postfix_a_file_has_the_name_of_its_source(dataset_dir, tmp_pa
     saver = SliceVolumeSaver(tmp_path / "out", {"double": ""}, dataset_dir)
     evaluator(dataset_dir, device, saver, double).run()
     assert files(tmp_path / "out") == ["a/T1.nii.gz", "b/T1.nii.gz", "c.nii.gz"]
+
+
+def test_slices_between_unevenly_spaced_ones_are_not_a_number(tmp_path, device):
+    data = np.zeros(SHAPE, dtype=np.float32)
+    data[..., [1, 3, 7]] = 1
+    (tmp_path / "data").mkdir()
+    nib.save(nib.Nifti1Image(data, AFFINE), tmp_path / "data" / "a.nii")
+    saver = SliceVolumeSaver(tmp_path / "out", {"double": "x2"}, tmp_path / "data")
+    evaluator(tmp_path / "data", device, saver, double, min_foreground=0.5, foreground_level=0.5).run()
+    found = nib.load(tmp_path / "out" / "a_x2.nii.gz")
+    assert found.shape == (6, 5, 4)
+    np.testing.assert_array_equal(np.isnan(found.get_fdata()).all(axis=(0, 1)), [False, False, True, False])
+    np.testing.assert_allclose(found.affine[:3, 2], 2 * AFFINE[:3, 2], rtol=1e-6)
+    np.testing.assert_array_equal(found.get_fdata()[..., [0, 1, 3]], 2)

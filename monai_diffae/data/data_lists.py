@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lists of images with their subjects."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from monai.data import load_decathlon_datalist
+
+__all__ = ["read_data_list", "with_subjects"]
+
+
+def read_data_list(file: str | os.PathLike, dataset_dir: Path, key: str = "training") -> list[dict[str, Any]]:
+    """Read a data list.
+
+    Args:
+        file: a MONAI data list (JSON), or a CSV with a column ``image`` or ``file``.
+        dataset_dir: where an ``image`` is looked for that is not there relative to the list.
+        key: of the list in a JSON file.
+
+    Raises:
+        ValueError: for another extension, a missing key or column, an entry without image, an image that does not
+            exist or is given twice.
+    """
+    path = Path(os.path.abspath(file))
+    if path.suffix.lower() == ".json":
+        try:
+            items = [dict(item) for item in load_decathlon_datalist(path, data_list_key=key)]
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"{file} is no MONAI data list with the key {key!r}: {error}") from None
+    elif path.suffix.lower() == ".csv":
+        with open(path, newline="", encoding="utf-8-sig") as f:
+            table = csv.DictReader(f)
+            column = next((name for name in ("image", "file") if name in (table.fieldnames or [])), None)
+            if column is None:
+                raise ValueError(f"{file} has no column image or file; it has {table.fieldnames}.")
+            items = [{"image": row.pop(column)} | {k: v for k, v in row.items() if k and v} for row in table]
+    else:
+        raise ValueError(f"A data list is a .json or a .csv file, got {os.fspath(file)!r}.")
+    seen: set[str] = set()
+    for item in items:
+        item["image"] = _existing(item.get("image"), path, dataset_dir)
+        if item["image"] in seen:
+            raise ValueError(f"{file} names {item['image']} twice.")
+        seen.add(item["image"])
+    return items
+
+
+def _existing(image: Any, list_file: Path, dataset_dir: Path) -> str:
+    if not isinstance(image, str) or not image:
+        raise ValueError(f"{list_file}: each entry has an image, the path of one file or DICOM folder, got {image!r}.")
+    relative = os.path.relpath(image, list_file.parent) if os.path.isabs(image) else image  # MONAI joins what exists
+    for root in (list_file.parent, dataset_dir):
+        if (root / relative).exists():
+            return os.path.normpath(root / relative)
+    raise ValueError(f"{list_file} names {image}, which is neither in {list_file.parent} nor in {dataset_dir}.")
+
+
+def with_subjects(
+    items: Sequence[Mapping[str, Any]], dataset_dir: Path, pattern: str | None = None
+) -> list[dict[str, Any]]:
+    """The items with ``subject``, where they lack it, in their order but each subject's together.
+
+    Args:
+        items: with ``image``.
+        dataset_dir: paths are seen from there.
+        pattern: regular expression; see :func:`~monai_diffae.data.find_volumes`.
+    """
+    paths = [Path(os.path.relpath(item["image"], dataset_dir)).as_posix() for item in items]
+    shared = os.path.commonpath([os.path.dirname(path) for path in paths])
+    named = []
+    for item, path in zip(items, paths):
+        subject = item.get("subject") if pattern is None else None
+        named.append({**item, "subject": str(subject or _subject(path, shared, pattern))})
+    order = {subject: place for place, subject in enumerate(dict.fromkeys(item["subject"] for item in named))}
+    return sorted(named, key=lambda item: order[item["subject"]])
+
+
+def _subject(path: str, shared: str, pattern: str | None) -> str:
+    if pattern is not None:
+        match = re.search(pattern, path)
+        if match is None:
+            raise ValueError(f"subject_pattern {pattern!r} finds nothing in {path}.")
+        return match[1] if match.groups() else match[0]
+    label = re.search(r"(?:^|/)(sub-[0-9A-Za-z]+)", path)
+    if label is not None:
+        return label[1]
+    parts = Path(os.path.relpath(path, shared or ".")).parts
+    return parts[0] if len(parts) > 1 else re.sub(r"(\.nii)?\.[A-Za-z]+$", "", parts[0])

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from monai_diffae.data import find_volumes, split_volumes
+
+
+def touch(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+def names(data: list[dict], folder: Path) -> list[tuple[str, str]]:
+    return [(Path(item["image"]).relative_to(folder).as_posix(), item["subject"]) for item in data]
+
+
+def test_a_monai_data_list_names_the_images_and_keeps_its_other_entries(tmp_path):
+    touch(tmp_path, "data/b.nii.gz", "data/a.nii.gz", "data/c.nii.gz", "data/d.nii.gz")
+    content = {"name": "x", "training": [{"image": "b.nii.gz", "fold": 1}, {"image": "a.nii.gz", "subject": "p"}]}
+    content["validation"] = [{"image": "c.nii.gz"}]
+    for place in ("lists", "data"):  # relative to dataset_dir, and to the list
+        file = tmp_path / place / "list.json"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(json.dumps(content))
+        data = find_volumes(tmp_path / "data", data_list=file)
+        assert names(data, tmp_path / "data") == [("b.nii.gz", "b"), ("a.nii.gz", "p")]
+        assert data[0]["fold"] == 1
+        validation = find_volumes(tmp_path / "data", data_list=file, data_list_key="validation")
+        assert names(validation, tmp_path / "data") == [("c.nii.gz", "c")]
+
+
+@pytest.mark.parametrize("column", ["image", "file"])
+def test_a_csv_names_the_images_and_their_subjects(tmp_path, column):
+    touch(tmp_path, "x/a.nii", "y/b.nii", "x/c.nii", "x/d.nii")
+    (tmp_path / "list.csv").write_text(f"{column},subject,age\nx/a.nii,p1,50\ny/b.nii,p2,\nx/c.nii,p1,51\n")
+    data = find_volumes(tmp_path, data_list=tmp_path / "list.csv")
+    assert names(data, tmp_path) == [("x/a.nii", "p1"), ("x/c.nii", "p1"), ("y/b.nii", "p2")]
+    assert [item.get("age") for item in data] == ["50", "51", None]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("l.csv", "path\na.nii\n", r"has no column image or file; it has \['path'\]"),
+        ("l.csv", "image\nz.nii\n", r"names z\.nii, which is neither in"),
+        ("l.csv", "image\na.nii\na.nii\n", "names .*a.nii twice"),
+        ("l.csv", "image,age\n,5\n", "each entry has an image"),
+        ("l.json", '{"test": []}', "is no MONAI data list with the key 'training'"),
+        ("l.txt", "a.nii", r"A data list is a \.json or a \.csv file"),
+    ],
+)
+def test_lists_that_do_not_fit_are_refused_by_their_name(tmp_path, name, content, message):
+    touch(tmp_path, "a.nii")
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ValueError, match=message):
+        find_volumes(tmp_path, data_list=tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("files", "subjects"),
+    [
+        (["a.nii", "b.nii.gz"], ["a", "b"]),
+        (["p1/t1.nii", "p1/t2.nii", "p2/t1.nii"], ["p1", "p1", "p2"]),
+        (["raw/p1/t1.nii", "raw/p2/t1.nii"], ["p1", "p2"]),
+        (["sub-01/ses-1/anat/sub-01_T1w.nii.gz", "sub-02/anat/sub-02_T1w.nii.gz"], ["sub-01", "sub-02"]),
+        (["images/sub-0001.nii.gz", "images/sub-0002.nii.gz"], ["sub-0001", "sub-0002"]),
+    ],
+)
+def test_subjects_are_told_by_labels_folders_or_names(tmp_path, files, subjects):
+    data = find_volumes(touch(tmp_path, *files))
+    assert [item["subject"] for item in data] == subjects
+
+
+def test_subjects_are_told_by_a_pattern_where_there_is_one(tmp_path):
+    touch(tmp_path, "T1/p7_a.nii", "T2/p7_b.nii", "T1/p8.nii")
+    data = find_volumes(tmp_path, subject_pattern=r"/(p\d+)")
+    assert names(data, tmp_path) == [("T1/p7_a.nii", "p7"), ("T2/p7_b.nii", "p7"), ("T1/p8.nii", "p8")]
+    with pytest.raises(ValueError, match=r"finds nothing in T1/p7_a\.nii"):
+        find_volumes(tmp_path, subject_pattern="q")
+
+
+def test_a_subject_is_on_one_side_of_a_split(tmp_path):
+    touch(tmp_path, *(f"p{subject}/{k}.nii" for subject in range(5) for k in range(4)))
+    data = find_volumes(tmp_path)
+    training, validation = split_volumes(data, 0.3)
+    assert {item["subject"] for item in training} == {"p0", "p1", "p2"}
+    assert {item["subject"] for item in validation} == {"p3", "p4"}
+    assert training + validation == data
+    with pytest.raises(ValueError, match="4 volumes of 1 subjects"):
+        split_volumes(data[:4], 0.5)
+
+
+def test_hidden_files_are_not_found(tmp_path):
+    touch(tmp_path, "a.nii", ".partial.b.nii.gz", ".resume/c.nii")
+    assert names(find_volumes(tmp_path), tmp_path) == [("a.nii", "a")]
+
+
+# DICOM
+
+
+def test_dicom_files_and_series_are_found_by_what_is_in_them(tmp_path):
+    pydicom = pytest.importorskip("pydicom")
+    for k, (name, series) in enumerate((("ct/1.2.3", "1"), ("ct/1.2.4", "1"), ("mix/a", "2"), ("mix/b.dcm", "3"))):
+        dataset = pydicom.dcmread(pydicom.data.get_testdata_file("CT_small.dcm"))
+        dataset.SeriesInstanceUID, dataset.InstanceNumber, dataset.PatientID = f"1.{series}", k, f"patient {series}"
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        dataset.save_as(tmp_path / name)
+    touch(tmp_path, "ct/README", "ct/notes.txt")
+    expected = [("ct", "patient 1"), ("mix/a", "patient 2"), ("mix/b.dcm", "patient 3")]
+    assert names(find_volumes(tmp_path), tmp_path) == expected
+    (tmp_path / "ct/1.2.4").rename(tmp_path / "mix/c")
+    (tmp_path / "ct/1.2.3").rename(tmp_path / "mix/d")
+    with pytest.raises(ValueError, match="mix holds 3 DICOM series, one of them of 2 files"):
+        find_volumes(tmp_path)
