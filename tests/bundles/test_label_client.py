@@ -15,6 +15,8 @@ from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.transforms import Compose, SaveImaged
 
+from monai_diffae.semantics import AttributeDirections
+
 BUNDLE = Path(__file__).parents[2] / "bundles" / "brain_slices_diffae"
 FEW_STEPS = {
     "pixdim": 12.0,
@@ -64,10 +66,16 @@ def volume(tmp_path_factory) -> Path:
     return file
 
 
+@pytest.fixture
+def shipped_attribute() -> str:
+    return AttributeDirections.load(BUNDLE / "models" / "attributes.pt").names[0]
+
+
 @pytest.mark.parametrize("config_name", ["inference.yaml", "inference.json"])
-def test_client_gets_a_volume_and_its_sliders_edit_it(volume, config_name):
+def test_client_gets_a_volume_and_its_sliders_edit_it(volume, config_name, shipped_attribute):
     client = LabelClient(config_name)
-    assert client.sliders == {"strength": 0.0, "attribute": "lesion"}
+    assert client.sliders["strength"] == 0.0
+    assert set(client.sliders) == {"strength", "attribute"}
     plain = client.infer(volume)
     image, reconstruction = plain["image"], plain["pred"]
     assert isinstance(reconstruction, MetaTensor)
@@ -75,7 +83,9 @@ def test_client_gets_a_volume_and_its_sliders_edit_it(volume, config_name):
     torch.testing.assert_close(reconstruction.affine, image.affine)
     expected = client.config.get_parsed_content("reconstruction")(image[None, ..., 2], client.network)[0]
     torch.testing.assert_close(reconstruction[..., 2].as_tensor(), expected.as_tensor(), rtol=1e-3, atol=1e-3)
-    stronger, weaker = (client.infer(volume, strength=s)["pred"].as_tensor() for s in (0.3, -0.3))
+    stronger, weaker = (
+        client.infer(volume, strength=s, attribute=shipped_attribute)["pred"].as_tensor() for s in (0.3, -0.3)
+    )
     assert torch.mean((stronger - reconstruction.as_tensor()) ** 2) > 1e-6
     assert torch.mean((stronger - weaker) ** 2) > torch.mean((stronger - reconstruction.as_tensor()) ** 2)
 
