@@ -15,7 +15,7 @@ from monai_diffae.schedulers import InvertibleDDIMScheduler
 __all__ = ["Inversion", "invert_exactly"]
 
 _GROWTH = 2.0  # of the residual, that an update may make on the way to a smaller one
-_PATIENCE = 4  # updates in a row that may fail to make it smaller
+_PATIENCE = 6  # updates in a row that may fail to make it smaller
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,7 @@ def _solve(
     x, mixing = guess, AndersonMixing(window)
     smallest = torch.full((len(guess),), torch.inf, dtype=_at_least_float32(guess), device=guess.device)
     damping, evaluations, failures = torch.ones_like(smallest), torch.zeros_like(rows), torch.zeros_like(rows)
+    steady = torch.ones_like(rows, dtype=torch.bool)
     best, best_residual, best_output = guess.clone(), torch.zeros_like(guess), torch.zeros_like(guess)
     solution = guess.clone()
     while len(rows):
@@ -88,17 +89,18 @@ def _solve(
         improved = rows[better]
         smallest[improved] = size[better]
         best[improved], best_residual[improved], best_output[improved] = x[better], residual[better], output[better]
+        damping[improved] = 1
         failures[rows] = torch.where(better, 0, failures[rows] + 1)
         worse = ~(size <= _GROWTH * smallest[rows]) | (failures[rows] == _PATIENCE)  # not a number is worse, too
         if worse.any():
-            damping[rows[worse]] /= 2
-            failures[rows[worse]] = _PATIENCE - 1
+            back = rows[worse]
+            damping[back], failures[back], steady[back] = damping[back] / 2, _PATIENCE - 1, False
             x = torch.where(unsqueeze_right(worse, x.ndim), best[rows], x)
             residual = torch.where(unsqueeze_right(worse, x.ndim), best_residual[rows], residual)
             mixing.restart(worse, x, residual)
         proposed = mixing(x, residual, damping[rows])
-        # The update after the last evaluation costs nothing; it is taken where updates have led down so far.
-        trusted = better & (damping[rows] == 1)
+        # The update after the last evaluation costs nothing; it is taken where none before had to be taken back.
+        trusted = better & steady[rows]
         solution[rows] = torch.where(unsqueeze_right(trusted, x.ndim), proposed, best[rows])
         open_ = (smallest[rows] > allowed[rows]) & (evaluations[rows] < most[rows])
         rows, x = rows[open_], proposed[open_]

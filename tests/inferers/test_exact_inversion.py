@@ -89,18 +89,20 @@ def test_a_smaller_tolerance_costs_more_evaluations(tiny_autoencoder, images):
     assert (costs[1] < costs[2]).all()
 
 
-def test_images_that_are_solved_leave_the_batch(tiny_autoencoder, images):
-    images = torch.cat([images, 0.1 * images])
-    z_sem, rows = tiny_autoencoder.encode(images), []
-    tiny_autoencoder.decoder.register_forward_hook(lambda module, args, output: rows.append(len(output)))
-    together = exact(tolerance=1e-4).invert_with_report(images, tiny_autoencoder, z_sem)
+def test_images_that_are_solved_leave_the_batch(tiny_autoencoder, images, device):
+    if device == "mps":
+        pytest.skip("MPS has no float64, in which the iterations alone and together are the same")
+    network, images = tiny_autoencoder.double(), torch.cat([images, 0.1 * images]).double()
+    z_sem, rows = network.encode(images), []
+    network.decoder.register_forward_hook(lambda module, args, output: rows.append(len(output)))
+    together = exact(tolerance=1e-3).invert_with_report(images, network, z_sem)
     assert sum(rows) == together.evaluations.sum()
     assert min(rows) < len(images)
     assert together.evaluations.unique().numel() > 1
     for k in range(len(images)):
-        alone = exact(tolerance=1e-4).invert_with_report(images[k : k + 1], tiny_autoencoder, z_sem[k : k + 1])
+        alone = exact(tolerance=1e-3).invert_with_report(images[k : k + 1], network, z_sem[k : k + 1])
         assert alone.evaluations[0] == together.evaluations[k]
-        torch.testing.assert_close(alone.x_T[0], together.x_T[k], rtol=0, atol=1e-3)
+        torch.testing.assert_close(alone.x_T[0], together.x_T[k], rtol=0, atol=1e-8)
 
 
 @pytest.mark.parametrize("max_evaluations", [10, 13, 25])
