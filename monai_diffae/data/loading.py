@@ -49,6 +49,8 @@ class LoadVolumed(MapTransform):
         super().__init__(keys, allow_missing_keys)
         self.channel = channel
         self.picture_spacing = picture_spacing
+        # Once, since it looks for all of MONAI's readers, which some of them report.
+        self.load_image = LoadImage(image_only=False, ensure_channel_first=True)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
@@ -86,9 +88,8 @@ class LoadVolumed(MapTransform):
         meta = {"filename_or_obj": file, "original_affine": affine.clone(), "space": "RAS"}
         return MetaTensor(torch.nan_to_num(image).contiguous(), affine=affine, meta=meta)
 
-    @staticmethod
-    def _read(reader: Any, files: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        image, _ = LoadImage(image_only=False, ensure_channel_first=True)(files, reader)
+    def _read(self, reader: Any, files: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        image, _ = self.load_image(files, reader)
         return convert_to_tensor(image, track_meta=False), image.affine.double()
 
     def _dicom(self, file: str) -> tuple[torch.Tensor, torch.Tensor]:

@@ -67,7 +67,7 @@ WORKFLOWS = (
         "Brain slices: a lesion removed and added",
         "z_sem is moved along the direction of a lesion on the patient's left; x_T is kept. Upper half: the slices "
         "that score highest for one, lower half: those that score lowest.",
-        {"attribute": "lesion_left", "amount": [-1.0, 1.0], "max_rows": 8},
+        {"attribute": "lesion_left", "amount": [-0.6, 0.8], "max_rows": 8},
     ),
     Workflow(
         "interpolation",

@@ -24,6 +24,7 @@ from PIL import Image
 
 BUNDLES = Path(__file__).parents[2] / "bundles"
 SMALL = {"z_dim": 64, "network_def::encoder::channels": [8, 8, 8, 8], "network_def::decoder::channels": [8, 8, 8]}
+SMALL |= {"network_def::encoder::attention_levels": False}
 DEPTH = 40  # slices of a volume
 
 

@@ -108,7 +108,16 @@ def test_a_factor_is_brought_to_values_and_the_lesion_kept(brains, weights, fitt
     assert workflow.inferer.keep == ["lesion"]
     rows = read_table(tmp_path / "edits.csv")
     assert len(rows) == 2 * 2 * SUBJECTS
-    assert list(rows[0]) == ["file", "slice", "attribute", "target", "score_before", "score_after", "extrapolation"]
+    assert list(rows[0]) == [
+        "file",
+        "slice",
+        "attribute",
+        "target",
+        "score_before",
+        "score_after",
+        "extrapolation",
+        "distance",
+    ]
     np.testing.assert_allclose([float(row["score_after"]) for row in rows], [value, value + 0.01] * 10, atol=1e-4)
     edit = np.asarray(nib.load(tmp_path / "images" / "sub-0000_edit.nii.gz").dataobj)
     assert edit.shape == (*nib.load(brains / "images" / "sub-0000.nii.gz").shape, 2)

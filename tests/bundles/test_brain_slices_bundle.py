@@ -255,7 +255,7 @@ def test_train_and_inference_describe_one_network():
     ):
         assert train[key] == inference[key], key
     scaling = [
-        [t for t in transforms if t["_target_"].endswith("RescaleIntensityd")]
+        [t for t in transforms if isinstance(t, dict) and t["_target_"].endswith("RescaleIntensityd")]
         for transforms in (train["volume_preprocessing"]["transforms"], inference["preprocessing"]["transforms"])
     ]
     assert scaling[0] == scaling[1] != []

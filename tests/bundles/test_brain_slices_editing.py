@@ -14,7 +14,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 BUNDLE = Path(__file__).parents[2] / "bundles" / "brain_slices_diffae"
 CONFIGS = BUNDLE / "configs"
 OPTIONS = {"num_inference_steps": 2, "num_inversion_steps": 2, "num_slices": 2, "batch_size": 3, "progress": False}
-OPTIONS |= {"network_def::encoder::channels": [8, 16, 16, 16], "network_def::decoder::channels": [8, 16, 16]}
+OPTIONS |= {"network_def::encoder::channels": [8, 16, 16, 16, 16], "network_def::decoder::channels": [8, 16, 16]}
 OPTIONS |= {f"network_def::{part}::norm_num_groups": 4 for part in ("encoder", "decoder")}
 PROCESSED = {"source_files": [], "volume_files": {"reconstruction": "reconstruction"}}  # on the network's grid
 SUBJECTS = [f"images/sub-{k:04d}.nii.gz" for k in range(3)]

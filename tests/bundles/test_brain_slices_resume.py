@@ -20,7 +20,7 @@ from monai.bundle import ConfigParser
 BUNDLE = Path(__file__).parents[2] / "bundles" / "brain_slices_diffae"
 CONFIGS = BUNDLE / "configs"
 OPTIONS = {"num_inference_steps": 20, "num_inversion_steps": 20, "num_slices": 3, "batch_size": 2, "progress": False}
-OPTIONS |= {"network_def::encoder::channels": [8, 16, 16, 16], "network_def::decoder::channels": [8, 16, 16]}
+OPTIONS |= {"network_def::encoder::channels": [8, 16, 16, 16, 16], "network_def::decoder::channels": [8, 16, 16]}
 OPTIONS |= {f"network_def::{part}::norm_num_groups": 4 for part in ("encoder", "decoder")}
 COUNT = 4
 

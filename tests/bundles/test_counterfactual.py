@@ -13,7 +13,7 @@ from monai_diffae.semantics import AttributeDirections, AttributeSummary, Latent
 NAMES = ("inference", "manipulate", "counterfactual")
 SMALL = {
     "z_dim": 8,
-    "image_size": 16,
+    "image_size": 32,
     "num_inference_steps": 2,
     "num_inversion_steps": 2,
     "inversion": "explicit",

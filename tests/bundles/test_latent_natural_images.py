@@ -97,6 +97,7 @@ def test_codes_are_re_used_while_they_fit_and_made_anew_with_a_reason(bundle, fa
         os.utime(faces / "03.png", ns=(1, 1))
     elif change == "preprocessing":
         options = {"preprocessing::transforms::2::mode": "nearest"}
+    caplog.clear()
     with caplog.at_level(logging.INFO, "monai_diffae"):
         workflow = bundle.train(tmp_path, latent_max_iterations=4, **options)
     messages = [record.message for record in caplog.records if "latents.pt" in record.message]

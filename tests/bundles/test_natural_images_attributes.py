@@ -87,6 +87,7 @@ def fitted(tmp_path_factory, faces, weights) -> Path:
         ckpt_path=weights,
         attributes=["bright", "grade", "brightness"],
         attribute_kinds={"grade": "ordinal"},
+        regularization=0.01,
     )
     return folder
 
@@ -112,7 +113,7 @@ def test_directions_of_every_kind_are_fitted_and_listed(fitted):
 def test_fit_options_reach_the_regressions(faces, weights, fitted, tmp_path):
     options = {"dataset_dir": str(faces), "ckpt_path": weights, "attributes": ["bright", "brightness"]}
     for name, option in (("weight", {"class_weight": 5}), ("strength", {"regularization": 1.0})):
-        run("fit_attributes", output_dir=str(tmp_path / name), **options, **option)
+        run("fit_attributes", output_dir=str(tmp_path / name), **{"regularization": 0.01, **options, **option})
     first = AttributeDirections.load(fitted / "attributes.pt")
     weighted, sharper = (AttributeDirections.load(tmp_path / name / "attributes.pt") for name in ("weight", "strength"))
     assert weighted.summary("bright").score_mean > first.summary("bright").score_mean + 0.1

@@ -196,6 +196,7 @@ def workflow_of(name: str, *overlays: str, **overrides) -> ConfigWorkflow:
 def root_error_of(workflow: ConfigWorkflow) -> BaseException:
     with pytest.raises(Exception, match="Failed") as raised:
         workflow.initialize()
+        workflow.run()
     return root_cause(raised.value)
 
 
@@ -267,6 +268,7 @@ def digits_of_both_workflows(tmp_path_factory) -> dict[str, ConfigWorkflow]:
     for workflow in workflows.values():
         workflow.parser["bundle_root"] = str(root)
         workflow.initialize()
+        workflow.parser.get_parsed_content("data" if "data" in workflow.parser.get() else "files")
     return workflows
 
 
