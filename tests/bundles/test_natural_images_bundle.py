@@ -193,10 +193,14 @@ def workflow_of(name: str, *overlays: str, **overrides) -> ConfigWorkflow:
     return ConfigWorkflow(files, workflow_type=kind, logging_file=False, bundle_root=str(BUNDLE), **overrides)
 
 
+def start(workflow: ConfigWorkflow) -> None:
+    workflow.initialize()
+    workflow.run()
+
+
 def root_error_of(workflow: ConfigWorkflow) -> BaseException:
     with pytest.raises(Exception, match="Failed") as raised:
-        workflow.initialize()
-        workflow.run()
+        start(workflow)
     return root_cause(raised.value)
 
 
