@@ -20,7 +20,7 @@ from monai.transforms import SaveImage
 config = ConfigParser()
 config.read_config("bundles/brain_slices_diffae/configs/inference.yaml")
 config["bundle_root"] = "bundles/brain_slices_diffae"
-config["displayable_configs"] = {"attribute": "lesion_left", "strength": 0.3}  # 0 reconstructs
+config["displayable_configs"] = {"attribute": "lesion_left", "strength": 0.8}  # 0 reconstructs
 network = load("brain_slices_diffae", bundle_dir="bundles", workflow_type="inference", device="cpu").eval()
 volume = config.get_parsed_content("preprocessing")({"image": "T1.nii.gz"})["image"]  # (1, 64, 64, Z) in [-1, 1]
 with torch.no_grad():
@@ -35,7 +35,7 @@ def example() -> str:
     return next((block for block in blocks if "displayable_configs" in block), EXAMPLE)
 
 
-@pytest.mark.parametrize("strength", [0.0, 0.3])
+@pytest.mark.parametrize("strength", [0.0, 0.8])
 def test_a_volume_is_reconstructed_and_edited_in_about_ten_lines(tmp_path, monkeypatch, strength):
     code = example()
     assert len([line for line in code.splitlines() if line and not line.startswith(("from ", "import "))]) <= 11
@@ -47,7 +47,7 @@ def test_a_volume_is_reconstructed_and_edited_in_about_ten_lines(tmp_path, monke
         '"T1.nii.gz"': repr(str(tmp_path / "T1.nii.gz")),
         '"OUT"': repr(str(tmp_path)),
         '"lesion_left"': repr(AttributeDirections.load(WEIGHTS / "attributes.pt").names[0]),
-        "0.3": str(strength),
+        "0.8": str(strength),
         "config = ConfigParser()\n": "config = ConfigParser()\nfew = 2\n",
         "network = load": "config.config |= dict(pixdim=14.0, progress=False)\n"
         "config.config |= dict(num_inference_steps=few, num_inversion_steps=few, inversion='explicit')\nnetwork = load",
