@@ -88,6 +88,15 @@ WORKFLOWS = (
         {"num_slices": 1},
     ),
     Workflow(
+        "samples",
+        *_BRAIN,
+        ("sample",),
+        "samples",
+        "Brain slices: samples",
+        "New slices: z_sem from the latent diffusion, x_T random.",
+        {"num_samples": 16},
+    ),
+    Workflow(
         "digits_reconstruction",
         *_DIGITS,
         ("compare_x_T",),
