@@ -48,7 +48,7 @@ class TwoWays:
         options = SMALL | {"dataset_dir": str(folder / "data")}
         if name == "brain_slices_diffae":
             write_volumes(folder / "data")
-            options |= {"pixdim": 12.0, "num_slices": 3, "slice_range": [0.1, 0.9]}
+            options |= {"image_size": 32, "pixdim": 6.0, "num_slices": 3, "slice_range": [0.1, 0.9]}
         else:
             write_pictures(folder / "data")
         self.bundle = Bundle(name, folder, **options).randomize()
