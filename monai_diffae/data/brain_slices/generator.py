@@ -83,7 +83,7 @@ def generate_brain_slices(
 
     Args:
         output_dir: a folder that does not exist yet or holds no ``labels.csv``.
-        num_subjects: number of volumes, about a second of one core each.
+        num_subjects: number of volumes, one to two seconds of one core each.
         seed: of the whole data set.
         lesion_fraction: expected share of subjects with a lesion, in [0, 1].
         spacing: voxel size in mm, the same in all directions.
