@@ -136,6 +136,21 @@ def test_two_processes_encode_and_train_the_latent_diffusion_as_one_does(ways, t
 
 
 @pytest.mark.slow
+def test_two_processes_write_one_parquet_table(ways, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet", reason="the extra 'parquet' is not installed")
+    names, options = ("inference", "encode"), {"latents_format": "parquet", "batch_size": 2}
+    one, two = tmp_path / "one", tmp_path / "two"
+    ways.one(*names, output_dir=str(one), **options)
+    done = ways.two(*names, "multi_gpu_inference", workflow_type="infer", output_dir=str(two), **options)
+    assert done.returncode == 0, done.stderr
+    tables = [parquet.read_table(folder / "latents.parquet") for folder in (one, two)]
+    assert tables[1].schema == tables[0].schema
+    assert tables[1]["file"].to_pylist() == tables[0]["file"].to_pylist()
+    np.testing.assert_allclose(*(table["z_0"].to_numpy() for table in tables), rtol=1e-3, atol=1e-4)
+    assert_written_once(one, two)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [("inference",), ("inference", "encode")])
 def test_two_processes_share_a_folder_without_a_slice_twice_or_missing(ways, tmp_path, names):
     one, two = tmp_path / "one", tmp_path / "two"
