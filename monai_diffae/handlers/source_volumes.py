@@ -4,6 +4,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -43,7 +44,8 @@ class SourceVolumeSaver(SliceCollector):
 
             (``decoded`` has no use for ``minus``.) Results are ``(1, X, Y)``, or ``(N, 1, X, Y)`` for a series, which
             becomes the fourth dimension; the one under ``minus`` is no series. Values outside [-1, 1] are clipped.
-            Empty: nothing is written.
+            Empty: nothing is written. Slices between thick slices of the source, which hold none of its voxels, are
+            warned of.
         volumes: the data set whose slices the evaluator gets, items with ``image`` ``(1, X, Y, Z)``, a MetaTensor that
             came out of ``preprocessing``.
         preprocessing: its transforms; see :func:`~monai_diffae.handlers.source_grid.place_slices`.
@@ -97,6 +99,8 @@ class SourceVolumeSaver(SliceCollector):
         shape = stored.grid(stored.numbers).shape
         affine = torch.as_tensor(np.asarray(image.meta.get("original_affine", stored.affine)))
         placed = place_slices(torch.cat(list(stacks.values())), indices, image, self.preprocessing, affine, shape)
+        if placed.unseen:
+            _warn_of_thick_slices(source, placed.unseen, len(indices), image.affine, affine)
         values = dict(zip(stacks, placed.values.split([len(stack) for stack in stacks.values()])))
         for entry, path in zip(self.files, paths):
             result = values[entry["key"]]
@@ -129,3 +133,18 @@ class SourceVolumeSaver(SliceCollector):
             digest.update(f"{tuple(tensor.shape)}".encode())
             digest.update(tensor.contiguous().cpu().numpy().tobytes())
         return digest.hexdigest()
+
+
+def _warn_of_thick_slices(
+    source: str, unseen: int, count: int, affine: torch.Tensor, source_affine: torch.Tensor
+) -> None:
+    spacing = affine[:3, :3].double().norm(dim=0).tolist()
+    axes = source_affine[:3, :3].double()
+    along = (affine[:3, 2].double() @ axes / axes.norm(dim=0)).abs().argmax()
+    apart = float(axes[:, along].norm())
+    warnings.warn(
+        f"{source}: {unseen} of its {count} processed slices, {spacing[2]:.4g} mm thick, lie between the slices of the "
+        f"file, {apart:.4g} mm apart, and change nothing in its results. To process slices of the file's thickness: "
+        f'--spacing "[{spacing[0]:.4g},{spacing[1]:.4g},{apart:.4g}]".',
+        stacklevel=2,
+    )
