@@ -75,7 +75,7 @@ class RememberingInferer(Inferer):
         """Delete the files, when all processes have come here: for the end of a run, whose results are written."""
         idist.barrier()
         if idist.get_rank() == 0 and self.folder.is_dir():
-            for path in [*self.folder.glob("*.pt"), *self.folder.glob("*.pt.*.partial")]:
+            for path in list(self.folder.glob("[0-9a-f]" * 64 + ".pt*")):  # and .partial ones of killed runs
                 path.unlink()
             if not any(self.folder.iterdir()):
                 self.folder.rmdir()

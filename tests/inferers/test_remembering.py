@@ -120,11 +120,11 @@ def test_results_of_other_code_are_not_taken(tiny_autoencoder, images, tmp_path,
 def test_what_was_remembered_can_be_forgotten_and_nothing_else_is_deleted(tiny_autoencoder, images, tmp_path):
     for name in ("mine", "shared"):
         remembering(tmp_path / name).predict(images, tiny_autoencoder)
-    (tmp_path / "mine" / "a.pt.123.partial").touch()  # of a killed run
-    (tmp_path / "shared" / "model.pth").touch()
+    (tmp_path / "mine" / f"{'a' * 64}.pt.123.partial").touch()  # of a killed run
+    (tmp_path / "shared" / "model.pt").touch()
     for name in ("mine", "shared", "missing"):
         remembering(tmp_path / name).forget()
-    assert [path.name for path in tmp_path.rglob("*")] == ["shared", "model.pth"]
+    assert [path.name for path in tmp_path.rglob("*")] == ["shared", "model.pt"]
     remembering(tmp_path / "mine").predict(images, tiny_autoencoder)
     assert counted == [5, 5, 5]
 
