@@ -2,6 +2,7 @@
 from .brain_slices import ensure_brain_slices as ensure_brain_slices
 from .brain_slices import generate_brain_slices as generate_brain_slices
 from .changes import MaskedChanged as MaskedChanged
+from .data_lists import common_root as common_root
 from .digits import ensure_digits as ensure_digits
 from .digits import generate_digits as generate_digits
 from .digits import load_digits_arrays as load_digits_arrays
