@@ -39,7 +39,8 @@ def few_shot_data(
         Items of ``data`` in their order with ``label``: 1.0, 0.0, or NaN for an unlabelled one.
 
     Raises:
-        ValueError: for a missing table or column, a file with two rows, another label, or a labelled file that is not in ``data``.
+        ValueError: for a missing table or column, a file with two rows, another label, or a labelled file that is not
+            in ``data``.
     """
     labels: dict[Path, float] = {}
     for path, row in read_label_table(labels_file, [column], data, dataset_dir).items():

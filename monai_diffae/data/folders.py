@@ -19,7 +19,7 @@ _IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
 def find_images(
     dataset_dir: str | os.PathLike, data_list: str | os.PathLike | None = None, data_list_key: str = "training"
 ) -> list[dict[str, str]]:
-    """The PNG, JPEG, TIFF and WebP files of a folder and its subfolders, or those that a list names, as a MONAI data list.
+    """The PNG, JPEG, TIFF and WebP files of a folder, or those that a list names, as a MONAI data list.
 
     Args:
         dataset_dir: searched with its subfolders.

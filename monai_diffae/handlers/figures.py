@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from monai.utils import convert_to_tensor
 
 from monai_diffae.handlers.chain_stretches import chain_stretches
-from monai_diffae.handlers.sources import following_images, source_file, source_stem
+from monai_diffae.handlers.sources import following_images, source_file
+from monai_diffae.result_names import source_stem
 
 __all__ = ["FigureSaver"]
 

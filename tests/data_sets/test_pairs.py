@@ -211,3 +211,16 @@ def test_chains_that_make_no_batch_are_refused(chains, message):
 def test_a_data_set_of_other_files_is_refused():
     with pytest.raises(ValueError, match="images of 3 files, but sources names 2 files"):
         ImageChains(Dataset([{"image": torch.zeros(1)}] * 3), [{"image": "a"}, {"image": "b"}], [["a", "b"]])
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [[["a.png", "sub/c.png"], ["a.png", "sub_c.png"]], [["a.png", "x_to_b.png"], ["a_to_x.png", "b.png"]]],
+)
+def test_pairs_whose_results_would_get_one_name_are_refused(tmp_path, pairs):
+    data = [{"image": str(tmp_path / name)} for name in dict.fromkeys([*pairs[0], *pairs[1]])]
+    stem = "a_to_sub_c" if "sub_c.png" in pairs[1] else "a_to_x_to_b"
+    with pytest.raises(ValueError, match=f"{pairs[0][0]} to {pairs[0][1]} and of .* would both be named {stem}; give"):
+        find_chains(data, tmp_path, pairs=pairs)
+    for pair in pairs:
+        assert len(find_chains(data, tmp_path, pairs=[pair])) == 1
