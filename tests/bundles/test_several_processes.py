@@ -126,11 +126,12 @@ def test_two_processes_train_the_discriminator_together_as_one_does(ways, tmp_pa
         f"$torch.save(@{key}.state_dict(), '{tmp_path}/{name}_' + str(ignite.distributed.get_rank()) + '.pt')"
         for name, key in networks.items()
     ]
-    parser = ways.bundle.workflow("train", "train_adversarial", workflow_type="train", **TRAINING).parser
+    options = TRAINING | {"init_from": ways.bundle.options["ckpt_path"], "adversarial_weight": 0.5}
+    options |= {"discriminator_channels": 8, "discriminator_learning_rate": 1e-2}
+    parser = ways.bundle.workflow("train", "train_adversarial", workflow_type="train", **options).parser
     torch.save(parser.get_parsed_content("train::discriminator_def").state_dict(), tmp_path / "start.pt")
     start = f"$monai_diffae.checkpoints.load_weights(@train::discriminator_def, '{tmp_path / 'start.pt'}').to(@device)"
-    options = TRAINING | {"init_from": ways.bundle.options["ckpt_path"], "adversarial_weight": 0.5}
-    options |= {"train::discriminator": start, "discriminator_channels": 8, "discriminator_learning_rate": 1e-2}
+    options |= {"train::discriminator": start}
     one, two = tmp_path / "one", tmp_path / "two"
     ways.one("train", "train_adversarial", workflow_type="train", output_dir=str(one), **options)
     options["finalize"] = [*save, "$monai_diffae.processes.end()"]
