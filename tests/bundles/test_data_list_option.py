@@ -106,7 +106,7 @@ def test_directions_are_fitted_to_the_columns_of_the_list(case, tmp_path):
     case.run("inference", "fit_attributes", output_dir=str(tmp_path), labels_file=labels, attributes=["level"])
     assert case.files(tmp_path / "latents.csv") == case.names
     (row,) = read_table(tmp_path / "attributes.csv")
-    slices = 6 if case.brain else 1
+    slices = case.bundle.options.get("num_slices", 1)
     assert (row["attribute"], row["labels"], row["positive"]) == ("level", str(5 * slices), str(2 * slices))
 
 
