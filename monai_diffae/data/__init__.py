@@ -24,6 +24,7 @@ from .pictures import CenterCropToAspectd as CenterCropToAspectd
 from .pictures import PasteIntoSourced as PasteIntoSourced
 from .pictures import PictureReader as PictureReader
 from .pictures import PictureWriter as PictureWriter
+from .pictures import ResizePictured as ResizePictured
 from .recent import RecentDataset as RecentDataset
 from .sample_indices import SampleIndices as SampleIndices
 from .seeded import EndlessSampler as EndlessSampler

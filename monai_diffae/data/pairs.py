@@ -118,9 +118,10 @@ def _read_pairs(pairs_file: str | os.PathLike) -> list[list[str]]:
 
 def _find(name: str, roots: Sequence[str | os.PathLike], files: Mapping[str, str]) -> str:
     for root in roots:
-        path = os.path.abspath(os.path.join(root, name))
-        if path in files:
-            return files[path]
+        for spelling in (name, name.replace("::", "#")):  # MONAI's configurations turn # into ::, in values too
+            path = os.path.abspath(os.path.join(root, spelling))
+            if path in files:
+                return files[path]
     some = [os.path.relpath(path, roots[-1]) for path in files][:4]
     raise ValueError(
         f"{name!r} is not a file of the data set. Names are relative to {' or '.join(os.fspath(r) for r in roots)}; "

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from monai.bundle import ConfigParser
 from monai.data import DataLoader, Dataset, MetaTensor, decollate_batch
 from monai.transforms import LoadImaged
 from PIL import Image
@@ -224,3 +225,10 @@ def test_pairs_whose_results_would_get_one_name_are_refused(tmp_path, pairs):
         find_chains(data, tmp_path, pairs=pairs)
     for pair in pairs:
         assert len(find_chains(data, tmp_path, pairs=[pair])) == 1
+
+
+def test_a_file_with_a_number_sign_is_found_by_what_a_configuration_makes_of_it(tmp_path):
+    data = [{"image": str(tmp_path / name)} for name in ("a#1.png", "b.png")]
+    parser = ConfigParser({"pairs": [["a#1.png", "b.png"]]})
+    pairs = parser.get_parsed_content("pairs")
+    assert find_chains(data, tmp_path, pairs=pairs) == [[data[0]["image"], data[1]["image"]]]
