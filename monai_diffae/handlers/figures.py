@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from monai.utils import convert_to_tensor
 
 from monai_diffae.handlers.chain_stretches import chain_stretches
-from monai_diffae.handlers.sources import following_images, source_file, source_stem
+from monai_diffae.handlers.sources import following_images, source_file
+from monai_diffae.result_names import source_stem
 
 __all__ = ["FigureSaver"]
 
@@ -132,7 +133,7 @@ class FigureSaver:
             titles = [column["title"]] * len(series) if isinstance(column["title"], str) else column["title"]
             signed = "minus" in column or column.get("signed", False)
             numbers = row["captions"].get(column.get("caption"))
-            captions = [""] * len(series) if numbers is None else [f"{number:.3g}" for number in numbers]
+            captions = [""] * len(series) if numbers is None else [_in_short(number) for number in numbers]
             panels += [
                 (title, part.numpy(), signed, caption)
                 for title, part, caption in zip(titles, series, captions, strict=True)
@@ -181,3 +182,8 @@ class FigureSaver:
     def _rows_first(self, image: np.ndarray) -> np.ndarray:
         """The rows from the top that matplotlib draws."""
         return np.rot90(image) if self.y_up else image
+
+
+def _in_short(number: float) -> str:
+    """Three digits, and 0 for what is next to it."""
+    return f"{round(number, 6) + 0.0:.3g}"

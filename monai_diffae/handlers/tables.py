@@ -10,7 +10,7 @@ import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 
-from monai_diffae.handlers.sources import source_file
+from monai_diffae.handlers.sources import following_images, source_file
 from monai_diffae.handlers.table_files import table_file_class
 
 __all__ = ["EditsTableSaver", "LatentsTableSaver"]
@@ -41,6 +41,10 @@ class _ItemTableSaver:
         """The further cells of an item's rows, by column, from the evaluator's output for it."""
         raise NotImplementedError(f"{type(self).__name__} says nothing about an item.")
 
+    def parts(self, item: Mapping[str, Any], output: Mapping[str, Any]) -> Iterator[tuple[Mapping, Mapping]]:
+        """What has a place and rows of its own: the item and the evaluator's output for it."""
+        yield item, output
+
     def place(self, item: Mapping[str, Any]) -> dict[str, Any]:
         """The first cells of an item's rows, by column."""
         place = {"file": source_file(item, self.data_root_dir)}
@@ -63,7 +67,7 @@ class _ItemTableSaver:
         self._file = self._file_class(self._partial_of(idist.get_rank()))
 
     def _append(self, engine: Engine) -> None:
-        items = zip(engine.state.batch, engine.state.output)
+        items = (part for whole in zip(engine.state.batch, engine.state.output) for part in self.parts(*whole))
         self._file.write([(self.place(item), row) for item, output in items for row in self.rows(output)])
 
     def _close(self, engine: Engine) -> None:
@@ -86,6 +90,9 @@ class LatentsTableSaver(_ItemTableSaver):
     A slice has its index in the prepared volume too, and ``x_mm``, ``y_mm``, ``z_mm``, the place of its centre in the
     world of the source's affine (RAS for NIfTI).
 
+    Where images are joined (:class:`~monai_diffae.data.ImageChains`), those that follow the item's have a row too if
+    the output holds their ``z_sem_to``; an image that is in several pairs has one.
+
     The evaluator's output holds ``z_sem``. Rows are streamed to a temporary file, which takes the table's name when the
     run has ended.
 
@@ -107,6 +114,25 @@ class LatentsTableSaver(_ItemTableSaver):
     ) -> None:
         super().__init__(filename, data_root_dir)
         self.numbers = tuple(numbers)
+        self._joined: set[tuple[str, int]] = set()  # images of pairs and chains that have their row
+
+    def _open(self, engine: Engine) -> None:
+        super()._open(engine)
+        self._joined.clear()
+
+    def parts(self, item: Mapping[str, Any], output: Mapping[str, Any]) -> Iterator[tuple[Mapping, Mapping]]:
+        images = following_images(item)
+        if not images or "z_sem_to" not in output:
+            yield item, output
+            return
+        codes = [output["z_sem"].flatten(), *output["z_sem_to"].reshape(len(images), -1)]
+        joined = {key: [item[key], *_listed(item[f"{key}_to"])] for key in ("slice", "subject") if f"{key}_to" in item}
+        for k, (image, z_sem) in enumerate(zip([item["image"], *images], codes, strict=True)):
+            part = {"image": image} | {key: values[k] for key, values in joined.items()}
+            place = (source_file(part), int(part.get("slice", 0)))
+            if place not in self._joined:
+                self._joined.add(place)
+                yield part, {"z_sem": z_sem}
 
     def place(self, item: Mapping[str, Any]) -> dict[str, Any]:
         place = super().place(item)
@@ -124,6 +150,10 @@ class LatentsTableSaver(_ItemTableSaver):
         yield {n: float(output[n]) for n in self.numbers if n in output} | {
             f"z_{i}": value for i, value in enumerate(z_sem)
         }
+
+
+def _listed(values: Any) -> list:
+    return list(values) if isinstance(values, (list, tuple)) else [values]
 
 
 class EditsTableSaver(_ItemTableSaver):

@@ -50,9 +50,10 @@ class InterpolationInferer(Inferer):
                 chain a list, the images to pass in their order. They may be on another device.
 
         Returns:
-            ``z_sem`` ``(B, D)`` of the first images; ``interpolation``, shape ``(B, N, C, *spatial)``. N is
-            ``num_points``, and ``num_points - 1`` more for each further image of a chain, whose images are not
-            doubled: those of ``inputs`` and ``inputs_to`` stand at multiples of ``num_points - 1``.
+            ``z_sem`` ``(B, D)`` of the first images; ``z_sem_to`` of the others, ``(B, D)``, or ``(B, K, D)`` for a
+            list of K; ``interpolation``, shape ``(B, N, C, *spatial)``. N is ``num_points``, and ``num_points - 1``
+            more for each further image of a chain, whose images are not doubled: those of ``inputs`` and
+            ``inputs_to`` stand at multiples of ``num_points - 1``.
 
         Raises:
             ValueError: if the shapes differ, or for an empty list.
@@ -73,7 +74,12 @@ class InterpolationInferer(Inferer):
             for weight in weights[min(len(points), 1) :]:  # the end of one stretch is the start of the next
                 z_sem, x_T = lerp(z_from, z_to, weight), slerp(x_T_from, x_T_to, weight)
                 points.append(self.inferer.decode(z_sem, x_T, network))
-        return {"z_sem": codes[0][0], "interpolation": like_input(torch.stack(points, dim=1), inputs)}
+        z_sem, *z_sem_to = (z for z, _ in codes)
+        return {
+            "z_sem": z_sem,
+            "z_sem_to": z_sem_to[0] if isinstance(inputs_to, torch.Tensor) else torch.stack(z_sem_to, dim=1),
+            "interpolation": like_input(torch.stack(points, dim=1), inputs),
+        }
 
     def __call__(  # type: ignore[override]
         self, inputs: torch.Tensor, network: Callable, inputs_to: torch.Tensor | Sequence[torch.Tensor]
