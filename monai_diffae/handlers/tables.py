@@ -88,8 +88,8 @@ class _ItemTableSaver:
 class LatentsTableSaver(_ItemTableSaver):
     """Writes ``latents.csv``: one row an item with its file, its subject (where the data say it), and z_sem.
 
-    A slice has its index in the prepared volume too, and ``x_mm``, ``y_mm``, ``z_mm``, the place of its centre in the
-    world of the source's affine (RAS for NIfTI).
+    A slice has its index in the prepared volume too. Slices and whole volumes have ``x_mm``, ``y_mm``, ``z_mm``, the
+    place of their centre in the world of the source's affine (RAS for NIfTI).
 
     The evaluator's output holds ``z_sem``. Rows are streamed to a temporary file, which takes the table's name when the
     run has ended.
@@ -111,10 +111,10 @@ class LatentsTableSaver(_ItemTableSaver):
         place = super().place(item)
         if "subject" in item:
             place = {"file": place.pop("file"), "subject": item["subject"]} | place
-        if "slice" in item:
-            image = item["image"]
-            center = [(n - 1) / 2 for n in image.shape[1:3]]
-            world = image.affine.cpu().double() @ torch.tensor([*center, 0.0, 1.0], dtype=torch.float64)
+        image = item["image"]
+        if "slice" in item or image.ndim == 4:
+            center = [(n - 1) / 2 for n in image.shape[1:]] + [0.0] * (4 - image.ndim)
+            world = image.affine.cpu().double() @ torch.tensor([*center, 1.0], dtype=torch.float64)
             place |= {name: f"{position:.3f}" for name, position in zip(("x_mm", "y_mm", "z_mm"), world.tolist())}
         return place
 
