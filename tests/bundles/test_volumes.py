@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from ignite.engine import Engine, Events
 from latent_workflows import Bundle, read_table, weights_of
 from monai.bundle import ConfigParser
 from PIL import Image
@@ -116,25 +117,22 @@ def test_volumes_are_edited_in_the_grid_of_their_source(bundle, trained, attribu
     assert (width, height) == (int(110 * (1.6 * 4 + 0.9)), int(110 * (1.65 * 9 + 0.4)))  # three volumes, three cuts
 
 
-def test_an_interrupted_run_goes_on_with_the_volumes_that_are_missing(bundle, trained, tmp_path, monkeypatch):
-    names, out = ("inference", "volumes"), tmp_path / "out"
-    whole = bundle.run(*names, output_dir=str(tmp_path / "whole"), **trained)
-    workflow = bundle.workflow(*names, output_dir=str(out), **trained | {"batch_size": 1})
-    encode, calls = workflow.parser.get_parsed_content("network").encode, []
+def test_an_interrupted_run_goes_on_with_the_volumes_that_are_missing(bundle, trained, tmp_path):
+    names, out, options = ("inference", "volumes"), tmp_path / "out", trained | {"batch_size": 1}
+    whole = bundle.run(*names, output_dir=str(tmp_path / "whole"), **options)
+    workflow = bundle.workflow(*names, output_dir=str(out), **options)
 
-    def stop(images: torch.Tensor) -> torch.Tensor:
-        calls.append(len(images))
-        if len(calls) > 2:
-            raise KeyboardInterrupt
-        return encode(images)
+    def stop(engine: Engine) -> None:
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(workflow.parser.get_parsed_content("network"), "encode", stop)
+    evaluator = workflow.parser.get_parsed_content("evaluator")
+    evaluator.add_event_handler(Events.ITERATION_STARTED(once=3), stop)
     with pytest.raises(KeyboardInterrupt):
         workflow.run()
     times = {path.name: path.stat().st_mtime_ns for path in out.rglob("*.nii.gz")}
     assert sorted(times) == ["sub-0_reconstruction.nii.gz", "sub-1_reconstruction.nii.gz"]
     assert not (out / "latents.csv").exists()
-    again = bundle.run(*names, output_dir=str(out), **trained)
+    again = bundle.run(*names, output_dir=str(out), **options)
     for name, time in times.items():
         assert (out / "images" / name).stat().st_mtime_ns == time
     assert read_table(out / "latents.csv") == read_table(tmp_path / "whole" / "latents.csv")
@@ -156,7 +154,12 @@ def test_the_other_workflows_take_whole_volumes_as_well(bundle, trained, tmp_pat
     assert AttributeDirections.load(fitted / "attributes.pt").names == ["lesion", "size"]
     assert [row["labels"] for row in read_table(fitted / "attributes.csv")] == [str(COUNT)] * 2
 
-    options = {"attributes_path": str(fitted / "attributes.pt"), "attribute": "lesion", "num_steps": 2}
+    options = {
+        "attributes_path": str(fitted / "attributes.pt"),
+        "attribute": "lesion",
+        "target": "boundary",
+        "num_steps": 2,
+    }
     explained = run("manipulate", "counterfactual", **options)
     rows = read_table(explained / "edits.csv")
     assert len(rows) == 2 * COUNT
