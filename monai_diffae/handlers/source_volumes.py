@@ -117,7 +117,7 @@ class SourceVolumeSaver(SliceCollector):
         covered = placed.covered.numpy()
         if mode != "difference":
             return stored.changed(placed.box, covered, result, add=mode == "residual")
-        difference = np.zeros(stored.grid(stored.numbers).shape, dtype=np.float32)
+        difference = np.zeros(stored.grid(stored.numbers).shape, dtype=np.float32, order="F")  # as files have it
         difference[placed.box][covered] = result[covered]
         return difference.reshape(stored.numbers.shape[:3])
 
