@@ -66,7 +66,8 @@ def edit_volume(folder: Path, output_dir: Path, **options) -> dict[str, np.ndarr
         return decollate_batch(outputs[k])
 
     engine = Engine(hand_over)
-    parser.get_parsed_content("handlers::2").attach(engine)  # SourceVolumeSaver
+    handlers = parser.get_parsed_content("handlers")
+    next(handler for handler in handlers if isinstance(handler, source_volumes.SourceVolumeSaver)).attach(engine)
     with (
         patch.object(source_volumes, "place_slices", placing.of(source_volumes.place_slices)),
         patch.object(source_volumes, "save_nifti", writing.of(source_volumes.save_nifti)),
