@@ -31,3 +31,4 @@ from .seeded import EndlessSampler as EndlessSampler
 from .seeded import RandDiffusionNoised as RandDiffusionNoised
 from .seeded import SeededDataset as SeededDataset
 from .volume_slices import VolumeSlices as VolumeSlices
+from .whole_volumes import WholeVolumes as WholeVolumes

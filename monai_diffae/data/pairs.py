@@ -133,15 +133,15 @@ class ImageChains(Dataset):
     """Each image with the one that follows it, or with all that follow it in a chain.
 
     Args:
-        data: pictures, dictionaries with ``image``, one a file; or :class:`~monai_diffae.data.VolumeSlices`, of which
-            slices at the same place of each volume are joined. Where volumes that are joined have different numbers of
-            slices, the surplus is left out, with a warning.
+        data: pictures or whole volumes, dictionaries with ``image``, one a file; or
+            :class:`~monai_diffae.data.VolumeSlices`, of which slices at the same place of each volume are joined. Where
+            volumes that are joined have different numbers of slices, the surplus is left out, with a warning.
         sources: the data list that ``data`` was made from.
         chains: as :func:`find_chains` gives them; all of one length, so that they make batches.
 
     An item is that of the first file, with ``image_to``: the image of the second file, or for three files or more a
-    list of images; and with ``slice_to`` and ``subject_to``, the same of what the items have of these. ``volume`` of a
-    slice becomes the index of the chain, as one volume can begin several.
+    list of images; and with ``slice_to`` and ``subject_to``, the same of what the items have of these. ``volume``,
+    where there is one, becomes the index of the chain, as one volume can begin several.
 
     Raises:
         ValueError: for chains of different lengths or of less than two files, and if ``data`` and ``sources`` do not

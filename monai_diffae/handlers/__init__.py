@@ -13,6 +13,7 @@ from .resume import run_to_end as run_to_end
 from .semantic_gap import SemanticGap as SemanticGap
 from .semantic_gap import SemanticGapWarning as SemanticGapWarning
 from .slice_volumes import SliceVolumeSaver as SliceVolumeSaver
+from .source_images import put_into_source as put_into_source
 from .source_volumes import SourceVolumeSaver as SourceVolumeSaver
 from .tables import EditsTableSaver as EditsTableSaver
 from .tables import LatentsTableSaver as LatentsTableSaver

@@ -24,7 +24,7 @@ _MODES = ("decoded", "residual", "difference")
 
 
 class SourceVolumeSaver(SliceCollector):
-    """Puts results of slices back into the volumes that they were taken from.
+    """Puts results of slices back into the volumes that they were taken from, and results of volumes into theirs.
 
     Written is ``<output_dir>/<stem>_<postfix>.nii.gz``: the source with its shape, affine, header and data type, other
     intensities where slices were processed, and every other voxel unchanged to the last bit. Folders of the source
@@ -42,17 +42,18 @@ class SourceVolumeSaver(SliceCollector):
               source keeps the detail that the network's grid has no room for;
             - ``difference``: that difference alone, signed float32 in the source's unit, zero elsewhere.
 
-            (``decoded`` has no use for ``minus``.) Results are ``(1, X, Y)``, or ``(N, 1, X, Y)`` for a series, which
-            becomes the fourth dimension; the one under ``minus`` is no series. Values outside [-1, 1] are clipped.
-            Empty: nothing is written. Slices between thick slices of the source, which hold none of its voxels, are
-            warned of.
-        volumes: the data set whose slices the evaluator gets, items with ``image`` ``(1, X, Y, Z)``, a MetaTensor that
-            came out of ``preprocessing``.
+            (``decoded`` has no use for ``minus``.) Results are ``(1, *spatial)``, or ``(N, 1, *spatial)`` for a
+            series, which becomes the fourth dimension; the one under ``minus`` is no series. Values outside [-1, 1]
+            are clipped. Empty: nothing is written. Slices between thick slices of the source, which hold none of its
+            voxels, are warned of.
+        volumes: the data set whose slices (or volumes) the evaluator gets, items with ``image`` ``(1, X, Y, Z)``, a
+            MetaTensor that came out of ``preprocessing``.
         preprocessing: its transforms; see :func:`~monai_diffae.handlers.source_grid.place_slices`.
         data_root_dir: folder of the sources.
         channel: of sources with four dimensions, the one that was processed.
         load: MONAI transform of ``{"image": file}``, for sources that are not NIfTI; they become NIfTI.
         overwrite: write all files; False leaves those alone that a former run has written of the same results.
+        spatial_dims: 2 for results of slices, 3 for results of whole volumes.
 
     Raises:
         ValueError: for a mode that is not known, or one without ``minus`` that needs it.
@@ -68,6 +69,7 @@ class SourceVolumeSaver(SliceCollector):
         channel: int | None = None,
         load: Callable | None = None,
         overwrite: bool = True,
+        spatial_dims: int = 2,
     ) -> None:
         for entry in files:
             needed = {"postfix", "key", "mode"} | (set() if entry.get("mode") == "decoded" else {"minus"})
@@ -77,7 +79,7 @@ class SourceVolumeSaver(SliceCollector):
                     f"got {dict(entry)}."
                 )
         keys = dict.fromkeys(entry[name] for entry in files for name in ("key", "minus") if name in entry)
-        super().__init__(output_dir, keys, data_root_dir)
+        super().__init__(output_dir, keys, data_root_dir, spatial_dims)
         self.files = [dict(entry) for entry in files]
         self.volumes = volumes
         self.preprocessing = preprocessing
@@ -89,8 +91,8 @@ class SourceVolumeSaver(SliceCollector):
         image = self.volumes[volume]["image"]
         source = image.meta["filename_or_obj"]
         stacks = {key: self._stack(slices, key).float() for key in self._collected}
-        series = {key: slices[0][key].ndim == 4 for key in self._collected}
-        indices = [s["slice"] for s in slices]
+        series = {key: self._is_series(slices, key) for key in self._collected}
+        indices = self._indices(slices)
         paths = [self.output_dir / f"{stem}_{entry['postfix']}.nii.gz" for entry in self.files]
         written = WrittenFiles(self.output_dir, stem, self._digest(image, source, stacks, indices))
         if not self.overwrite and written.are(paths):
@@ -118,7 +120,7 @@ class SourceVolumeSaver(SliceCollector):
         covered = placed.covered.numpy()
         if mode != "difference":
             return stored.changed(placed.box, covered, result, add=mode == "residual")
-        difference = np.zeros(stored.grid(stored.numbers).shape, dtype=np.float32)
+        difference = np.zeros(stored.grid(stored.numbers).shape, dtype=np.float32, order="F")  # as files have it
         difference[placed.box][covered] = result[covered]
         return difference.reshape(stored.numbers.shape[:3])
 

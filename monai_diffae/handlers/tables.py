@@ -87,8 +87,8 @@ class LatentsTableSaver(_ItemTableSaver):
     """Writes ``latents.csv`` or ``latents.parquet``: a row an item with its file, its subject where the data say it,
     and z_sem.
 
-    A slice has its index in the prepared volume too, and ``x_mm``, ``y_mm``, ``z_mm``, the place of its centre in the
-    world of the source's affine (RAS for NIfTI).
+    A slice has its index in the prepared volume too. Slices and whole volumes have ``x_mm``, ``y_mm``, ``z_mm``, the
+    place of their centre in the world of the source's affine (RAS for NIfTI).
 
     Where images are joined (:class:`~monai_diffae.data.ImageChains`), those that follow the item's have a row too if
     the output holds their ``z_sem_to``; an image that is in several pairs has one.
@@ -138,10 +138,10 @@ class LatentsTableSaver(_ItemTableSaver):
         place = super().place(item)
         if "subject" in item:
             place = {"file": place.pop("file"), "subject": item["subject"]} | place
-        if "slice" in item:
-            image = item["image"]
-            center = [(n - 1) / 2 for n in image.shape[1:3]]
-            world = image.affine.cpu().double() @ torch.tensor([*center, 0.0, 1.0], dtype=torch.float64)
+        image = item["image"]
+        if "slice" in item or image.ndim == 4:
+            center = [(n - 1) / 2 for n in image.shape[1:]] + [0.0] * (4 - image.ndim)
+            world = image.affine.cpu().double() @ torch.tensor([*center, 1.0], dtype=torch.float64)
             place |= dict(zip(("x_mm", "y_mm", "z_mm"), world.tolist()))  # zip leaves out the 1 at the end
         return place
 

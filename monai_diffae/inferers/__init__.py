@@ -14,3 +14,4 @@ from .semantic_gap import SemanticGapInferer as SemanticGapInferer
 from .slicewise import SlicewiseInferer as SlicewiseInferer
 from .swap import SwapInferer as SwapInferer
 from .variation import VariationInferer as VariationInferer
+from .windowed import WindowedInferer as WindowedInferer

@@ -230,3 +230,19 @@ def test_steps_to_one_target_have_a_row_each_with_further_numbers(tmp_path):
     assert [row["score_after"] for row in rows] == [0.0, 1.0]
     assert [row["distance"] for row in rows] == [0.5, 1.0]
     assert list(rows[0])[-1] == "distance"
+
+
+def test_a_whole_volume_has_the_place_of_its_centre(tmp_path, device):
+    affine = torch.tensor([[0.0, -2, 0, 10], [3, 0, 0, 20], [0, 0, 4, 30], [0, 0, 0, 1]])
+    volume = MetaTensor(torch.zeros(1, 5, 6, 4), affine=affine, meta={"filename_or_obj": "a.nii"})
+    SupervisedEvaluator(
+        device=torch.device(device),
+        val_data_loader=DataLoader([{"image": volume, "subject": "sub-1"}], batch_size=1),
+        network=torch.nn.Identity(),
+        inferer=lambda inputs, _: {"z_sem": torch.ones(1, 2)},
+        postprocessing=FlattenSubKeysd("pred"),
+        val_handlers=[LatentsTableSaver(tmp_path / "latents.csv")],
+    ).run()
+    header, row = read(tmp_path / "latents.csv")
+    assert header == ["file", "subject", "x_mm", "y_mm", "z_mm", "z_0", "z_1"]
+    assert row[1:5] == ["sub-1", "5.000", "26.000", "36.000"]
