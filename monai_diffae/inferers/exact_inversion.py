@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from monai.utils import unsqueeze_right
@@ -40,6 +40,12 @@ class Inversion:
         """An x_T that nobody compared with the image, the same number of evaluations for each."""
         spent = torch.full((batch,), evaluations, device=x_T.device)
         return cls(x_T, spent, torch.full((batch,), torch.nan, device=x_T.device))
+
+    @classmethod
+    def cat(cls, parts: Sequence[Inversion]) -> Inversion:
+        """One for several parts of a batch."""
+        names = [field.name for field in fields(cls)]
+        return cls(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
 
     def report(self) -> dict[str, torch.Tensor]:
         """``x_T_evaluations`` and ``x_T_residual``, the names that they have in results and tables."""
