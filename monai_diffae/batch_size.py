@@ -13,7 +13,7 @@ import torch
 __all__ = ["find_batch_size"]
 
 _PIXELS_ON_GPU = 2**22  # what a GPU starts with (1024 images of 64 x 64); it is halved until it fits
-_PIXELS_ON_CPU = 2**16  # throughput of the shipped networks does not grow beyond (measured: docs/batch_size.csv)
+_PIXELS_ON_CPU = 2**16  # throughput of the shipped networks does not grow beyond (measured: docs/inference_choices.csv)
 _LARGEST = 1024
 _BYTES_PER_PIXEL = 2**14  # of a wide network's feature maps: 32 of 128 channels in float32
 

@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
-    warnings.filterwarnings("ignore", message="The inversion of")  # it is in the table
+    warnings.filterwarnings("ignore", message="The inversion of|A tolerance of")  # it is in the table
     bundle = BUNDLES / args.bundle
     config, images = load(bundle, args.dataset_dir, args.num_images, args.device)
     rows = measure(config, images, bundle, args.steps)
