@@ -26,15 +26,15 @@ def find_batch_size(
 ) -> int:
     """The number of images that are processed at once.
 
-    On a GPU it is what to start with: :class:`~monai_diffae.inferers.batching.Batches` halves it until it fits into the
-    memory. On a CPU, which does not say that its memory is full, it stays: no more pixels than gain anything, and no
-    more images than fit into half of the free memory.
+    On CUDA it is what to start with: :class:`~monai_diffae.inferers.batching.Batches` halves it until it fits into the
+    memory. Elsewhere, where nothing says in time that the memory is full, it stays: no more pixels than gain anything,
+    and no more images than fit into half of the free memory.
 
     Args:
         batch_size: ``auto`` or None to find it; or a number, which is the result.
         image_shape: ``(C, *spatial)`` of the network's images.
         device: of the network.
-        free_memory: bytes, on a CPU; those that the system has if None.
+        free_memory: bytes, where it stays; those that the system has if None.
 
     Raises:
         ValueError: for another word, or a number below 1.
@@ -44,7 +44,7 @@ def find_batch_size(
             raise ValueError(f"batch_size must be 'auto' or a number of images, 1 or more; got {batch_size!r}.")
         return batch_size
     pixels = math.prod(image_shape[1:])
-    if torch.device(device).type != "cpu":
+    if torch.device(device).type == "cuda":
         return min(_LARGEST, max(1, _PIXELS_ON_GPU // pixels))
     free_memory = _free_memory() if free_memory is None else free_memory
     return min(_LARGEST, max(1, min(_PIXELS_ON_CPU // pixels, free_memory // 2 // (pixels * _BYTES_PER_PIXEL))))

@@ -48,7 +48,7 @@ class Run:
         )
         self.losses: list[float] = []
         self.trainer.add_event_handler(
-            Events.ITERATION_COMPLETED, lambda engine: self.losses.append(engine.state.output[0]["loss"].item())
+            Events.ITERATION_COMPLETED, lambda engine: self.losses.append(float(engine.state.output[0]["loss"]))
         )
         self.state = {"network": self.network, "optimizer": self.optimizer}
         checkpoint = ignite.handlers.Checkpoint(
