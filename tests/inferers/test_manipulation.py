@@ -115,7 +115,7 @@ def test_manipulation_stacks_a_series_of_targets_of_both_kinds(tiny_autoencoder,
 def test_manipulation_leaves_the_scores_of_kept_attributes(tiny_autoencoder, images, loops, attributes, edit):
     moves = []
     decode = loops.decode
-    loops.decode = lambda z_sem, *others: moves.append(z_sem) or decode(z_sem, *others)
+    loops.decode = lambda z_sem, *others: moves.extend(z_sem.chunk(2)) or decode(z_sem, *others)
     ManipulationInferer(loops, attributes, "age", keep=["lesion"], **edit).predict(images, tiny_autoencoder)
     ManipulationInferer(loops, attributes, "age", **edit).predict(images, tiny_autoencoder)
     before, kept, _, free = (attributes.scores(z_sem) for z_sem in moves)
