@@ -51,9 +51,9 @@ def test_a_missing_compiler_is_named_with_what_to_install(tiny_autoencoder, monk
     assert not is_compiled(tiny_autoencoder.decoder)
 
 
-@pytest.mark.slow
-def test_a_compiled_network_reconstructs_and_trains_as_before(tiny_autoencoder, images):
-    compiled = compile_network(copy.deepcopy(tiny_autoencoder))
+@pytest.mark.parametrize("options", [{"backend": "aot_eager"}, pytest.param({}, marks=pytest.mark.slow)])
+def test_a_compiled_network_reconstructs_and_trains_as_before(tiny_autoencoder, images, options):
+    compiled = compile_network(copy.deepcopy(tiny_autoencoder), **options)
     scheduler = InvertibleDDIMScheduler(prediction_type="v_prediction")
     inferer = ReconstructionInferer(DiffusionAutoencoderInferer(scheduler, num_inference_steps=3, verbose=False))
     torch.testing.assert_close(inferer(images, compiled), inferer(images, tiny_autoencoder), rtol=0, atol=1e-4)
