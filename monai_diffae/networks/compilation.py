@@ -17,8 +17,8 @@ def compile_network(network: Network, enabled: bool | str = True, **options: Any
     """Let ``torch.compile`` make the parts of a network faster, in place, for training and inference.
 
     Of an autoencoder the parts (``encoder`` and ``decoder``) are compiled, not the whole: encoding alone is, too.
-    Names of parameters stay as they are; a copy, such as a moving average, is not compiled. The first calls of each
-    part take about a minute, and again for a second batch size and for training after inference.
+    Names of parameters stay as they are; a copy, such as a moving average, is not compiled. The first call of each
+    part compiles, which takes long, and so do the first ones with a second batch size and in training after inference.
 
     Args:
         network: a :class:`~monai_diffae.networks.DiffusionAutoencoder` or another module, on its device.
