@@ -2,6 +2,7 @@
 from .attributes import AttributeFitter as AttributeFitter
 from .ema_warm_up import EMAWarmUp as EMAWarmUp
 from .figures import FigureSaver as FigureSaver
+from .foreach_ema import ForeachEMAHandler as ForeachEMAHandler
 from .gradient_clipping import GradientClippingHandler as GradientClippingHandler
 from .gradient_norm import GradientNormRecorder as GradientNormRecorder
 from .initial_weights import load_initial_weights as load_initial_weights

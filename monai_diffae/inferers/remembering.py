@@ -16,6 +16,7 @@ from monai.inferers import Inferer
 
 from monai_diffae.inferers.autoencoding import like_input, plain
 from monai_diffae.inferers.fingerprints import fingerprint
+from monai_diffae.inferers.inference import inference
 
 __all__ = ["RememberingInferer"]
 
@@ -42,7 +43,7 @@ class RememberingInferer(Inferer):
         self._settings: str | None = None
         self._weights: tuple[tuple, str] = ((), "")
 
-    @torch.no_grad()
+    @inference
     def predict(
         self, inputs: torch.Tensor, network: nn.Module, **others: torch.Tensor | Sequence[torch.Tensor]
     ) -> dict[str, torch.Tensor]:
