@@ -18,6 +18,12 @@ from monai_diffae.handlers.sources import following_images, source_file, source_
 __all__ = ["FigureSaver"]
 
 
+def _captions(column: Mapping[str, Any]) -> Sequence[str]:
+    """Keys of the numbers below a column's images."""
+    keys = column.get("caption", ())
+    return [keys] if isinstance(keys, str) else keys
+
+
 class FigureSaver:
     """Draws results of an evaluator: a row an item, a column an image.
 
@@ -28,7 +34,7 @@ class FigureSaver:
         columns: dictionaries with ``key`` (of the evaluator's batch or output; ``(C, X, Y)``, or ``(N, C, X, Y)`` for N
             columns), ``title`` (one, or a list of N), and optionally ``minus``, the key of an image to subtract, or
             ``signed: true``: both are drawn in blue (negative) and red (positive). ``caption`` is the key of a number,
-            or of N, in the output, written below the images.
+            or of N, in the output, written below the images; or a list of such keys, whose numbers stand side by side.
         max_rows: items at most. Of more, evenly spaced ones are shown; or
         rank_by: key of a number in the output: half of the rows show the items where it is highest, half those where
             it is lowest.
@@ -110,9 +116,7 @@ class FigureSaver:
             label += f"\nslice {int(item['slice'])}"
         rank = None if self.rank_by is None else float(output[self.rank_by])
         captions = {
-            column["caption"]: torch.as_tensor(output[column["caption"]]).flatten().tolist()
-            for column in self.columns
-            if "caption" in column
+            key: torch.as_tensor(output[key]).flatten().tolist() for column in self.columns for key in _captions(column)
         }
         return {"label": label, "images": images, "rank": rank, "captions": captions}
 
@@ -131,8 +135,8 @@ class FigureSaver:
             series = image if image.ndim == 4 else image[None]
             titles = [column["title"]] * len(series) if isinstance(column["title"], str) else column["title"]
             signed = "minus" in column or column.get("signed", False)
-            numbers = row["captions"].get(column.get("caption"))
-            captions = [""] * len(series) if numbers is None else [f"{number:.3g}" for number in numbers]
+            numbers = [row["captions"][key] for key in _captions(column)]
+            captions = [", ".join(f"{n:.3g}" for n in ns) for ns in zip(*numbers)] if numbers else [""] * len(series)
             panels += [
                 (title, part.numpy(), signed, caption)
                 for title, part, caption in zip(titles, series, captions, strict=True)
