@@ -148,6 +148,8 @@ def main() -> None:
     arguments.add_argument("--num_subjects", type=int, default=8)
     arguments.add_argument("--num_slices", type=int, default=1, help="of each subject")
     arguments.add_argument("--max_aims", type=int, default=6)
+    parts = ["lesions", "ventricles", "kept"]
+    arguments.add_argument("--parts", nargs="+", choices=parts, default=parts)
     arguments.add_argument("--device", default="cpu")
     args = arguments.parse_args()
 
@@ -194,15 +196,20 @@ def main() -> None:
         if len(targets) > 1:
             report(named | {"target": "all", "slices": len(rows)} | summary(rows))
 
-    for edit in ("remove lesion", "add lesion"):
-        for target, aimed in (("boundary", False), ("across", False), ("across", True)):
-            lesions(edit, target, aimed, [])
-    for aimed in (False, True):
-        ventricles("without", aimed, [], TARGETS_MM)
-    draw(output_dir / "figures" / "counterfactual_truth.png", shown)
-    for keep in ([], ["lesion_{side}"]):
-        ventricles("with", True, keep, TARGETS_MM[-1:])
-    lesions("remove lesion", "across", True, [VENTRICLES, "head_scale", "contrast"])
+    if "lesions" in args.parts:
+        for edit in ("remove lesion", "add lesion"):
+            for target, aimed in (("boundary", False), ("across", False), ("across", True)):
+                lesions(edit, target, aimed, [])
+        draw(output_dir / "figures" / "counterfactual_lesions.png", shown)
+    shown = []
+    if "ventricles" in args.parts:
+        for aimed in (False, True):
+            ventricles("without", aimed, [], TARGETS_MM)
+        draw(output_dir / "figures" / "counterfactual_ventricles.png", shown)
+    if "kept" in args.parts:
+        for keep in ([], ["lesion_{side}"]):
+            ventricles("with", True, keep, TARGETS_MM[-1:])
+        lesions("remove lesion", "across", True, [VENTRICLES, "head_scale", "contrast"])
 
 
 if __name__ == "__main__":
