@@ -179,10 +179,9 @@ def main() -> None:
         rows = [lesion_measures(place, out, source, truth, target) for place, out in done]
         named = {"edit": edit, "target": target, "aimed": aimed, "keep": " ".join(keep), "slices": len(rows)}
         report(named | summary(rows))
-        if target == "across" and not keep:
+        if aimed and not keep:
             done.sort(key=lambda one: one[0].subject)
-            some = done[:: max(1, len(done) // 2)][:2]
-            shown.extend((f"{edit}{', aimed' * aimed}", place, source, truth, out) for place, out in some)
+            shown.extend((edit, place, source, truth, out) for place, out in done[:: max(1, len(done) // 2)][:2])
 
     def ventricles(source: str, aimed: bool, keep: list[str], targets: tuple[float, ...]) -> None:
         rows = []
@@ -191,8 +190,8 @@ def main() -> None:
             rows += (now := [ventricle_measures(place, out, source, target) for place, out in done])
             named = {"edit": f"ventricles, {source} lesion", "target": target, "aimed": aimed, "keep": " ".join(keep)}
             report(named | {"slices": len(now)} | summary(now))
-            if source == "without":
-                shown.append((f"{target:g} mm{', aimed' * aimed}", done[0][0], source, f"{target:g}mm", done[0][1]))
+            if source == "without" and aimed:
+                shown.append((f"{target:g} mm", done[0][0], source, f"{target:g}mm", done[0][1]))
         if len(targets) > 1:
             report(named | {"target": "all", "slices": len(rows)} | summary(rows))
 

@@ -54,7 +54,7 @@ def brain(tmp_path_factory) -> Bundle:
 )
 def test_brain_slices_are_brought_to_a_target_step_by_step(brain, attributes_path, tmp_path, attribute, target, keep):
     options = {"attribute": attribute, "target": target, "keep": keep, "attributes_path": attributes_path}
-    brain.run(*NAMES, output_dir=str(tmp_path), num_steps=3, **options)
+    brain.run(*NAMES, output_dir=str(tmp_path), num_steps=3, max_aims=0, **options)
     rows = read_table(tmp_path / "edits.csv")
     assert [row["step"] for row in rows] == ["1/3", "2/3", "3/3"] * 4
     for start in range(0, 12, 3):
@@ -95,7 +95,7 @@ def test_an_ordinal_attribute_of_a_table_is_fitted_and_brought_to_another_grade(
     brain.run("inference", "fit_attributes", output_dir=str(tmp_path / "fit"), **options, **table, **kinds)
     directions = AttributeDirections.load(tmp_path / "fit" / "attributes.pt")
     assert directions.summary("grade").grades == (0.0, 1.0, 2.0)
-    edit = {"attribute": "grade", "target": "across", "num_steps": 2, "masks": {}}
+    edit = {"attribute": "grade", "target": "across", "num_steps": 2, "masks": {}, "max_aims": 0}
     brain.run(*NAMES, output_dir=str(tmp_path / "out"), **options, **edit)
     edits = read_table(tmp_path / "out" / "edits.csv")
     assert len(edits) == 9 * 2 * 2
