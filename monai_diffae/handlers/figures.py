@@ -20,6 +20,12 @@ from monai_diffae.result_names import source_stem
 __all__ = ["FigureSaver"]
 
 
+def _captions(column: Mapping[str, Any]) -> Sequence[str]:
+    """Keys of the numbers below a column's images."""
+    keys = column.get("caption", ())
+    return [keys] if isinstance(keys, str) else keys
+
+
 class FigureSaver:
     """Draws results of an evaluator: a row an item, a column an image. A volume has three rows, orthogonal cuts of it.
 
@@ -31,7 +37,7 @@ class FigureSaver:
             ``(N, C, *spatial)`` for N columns), ``title`` (one, or a list of N), and optionally ``minus``, the key of
             an image to subtract, or
             ``signed: true``: both are drawn in blue (negative) and red (positive). ``caption`` is the key of a number,
-            or of N, in the output, written below the images.
+            or of N, in the output, written below the images; or a list of such keys, whose numbers stand side by side.
         max_rows: items at most. Of more, evenly spaced ones are shown; or
         rank_by: key of a number in the output: half of the rows show the items where it is highest, half those where
             it is lowest.
@@ -141,9 +147,7 @@ class FigureSaver:
             label += f"\nslice {int(item['slice'])}"
         rank = None if self.rank_by is None else float(output[self.rank_by])
         captions = {
-            column["caption"]: torch.as_tensor(output[column["caption"]]).flatten().tolist()
-            for column in self.columns
-            if "caption" in column
+            key: torch.as_tensor(output[key]).flatten().tolist() for column in self.columns for key in _captions(column)
         }
         return {"label": label, "images": images, "rank": rank, "captions": captions}
 
@@ -162,8 +166,8 @@ class FigureSaver:
             series = image if image.ndim == 4 else image[None]  # (N, C, X, Y)
             titles = [column["title"]] * len(series) if isinstance(column["title"], str) else column["title"]
             signed = "minus" in column or column.get("signed", False)
-            numbers = row["captions"].get(column.get("caption"))
-            captions = [""] * len(series) if numbers is None else [_in_short(number) for number in numbers]
+            numbers = [row["captions"][key] for key in _captions(column)]
+            captions = [", ".join(map(_in_short, ns)) for ns in zip(*numbers)] if numbers else [""] * len(series)
             panels += [
                 (title, part.numpy(), signed, caption)
                 for title, part, caption in zip(titles, series, captions, strict=True)

@@ -171,6 +171,8 @@ class EditsTableSaver(_ItemTableSaver):
         data_root_dir: files in it are named relative to it.
         num_steps: of the way to the one amount or target.
         numbers: keys of the output with a number an edit, for a further column each.
+        keep: attributes whose scores are kept: for each the columns ``kept_<name>_before``, ``kept_<name>_after`` and
+            ``kept_<name>_reencoded``.
 
     Raises:
         ValueError: unless exactly one of ``amount`` and ``target`` is given.
@@ -185,6 +187,7 @@ class EditsTableSaver(_ItemTableSaver):
         data_root_dir: str | os.PathLike = "",
         num_steps: int = 1,
         numbers: Sequence[str] = (),
+        keep: str | Sequence[str] = (),
     ) -> None:
         super().__init__(filename, data_root_dir)
         if (amount is None) == (target is None):
@@ -195,6 +198,7 @@ class EditsTableSaver(_ItemTableSaver):
         self.edits = edits if isinstance(edits, (list, tuple)) else [edits] * num_steps
         self.num_steps = num_steps
         self.numbers = tuple(numbers)
+        self.keep = (keep,) if isinstance(keep, str) else tuple(keep)
 
     def rows(self, output: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         keys = ("score_after", "extrapolation", *self.numbers)
@@ -206,4 +210,14 @@ class EditsTableSaver(_ItemTableSaver):
                 **({"step": f"{i + 1}/{self.num_steps}"} if self.num_steps > 1 else {}),
                 "score_before": float(output["score"]),
                 **dict(zip(keys, values)),
+                **self._kept(output, i),
             }
+
+    def _kept(self, output: Mapping[str, Any], i: int) -> dict[str, float]:
+        """Scores of the kept attributes before and after the i-th edit."""
+        cells = {}
+        for m, name in enumerate(self.keep):
+            for when in ("before", "after", "reencoded"):
+                scores = torch.as_tensor(output[f"kept_{when}"])  # (M,), or (N, M) after the edits of a series
+                cells[f"kept_{name}_{when}"] = float(scores[m] if scores.ndim == 1 else scores[i, m])
+        return cells

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from monai.inferers import Inferer
 
+from monai_diffae.inferers.aiming import aim
 from monai_diffae.inferers.autoencoding import DiffusionAutoencoderInferer, StochasticCode, like_input, plain
 from monai_diffae.inferers.inference import inference, moved
 from monai_diffae.semantics import AttributeDirections, lerp
@@ -19,6 +20,10 @@ _SERIES = (list, tuple)
 def _listed(value: Any) -> Sequence:
     """A series as it is, one value as a series of one."""
     return value if isinstance(value, _SERIES) else [value]
+
+
+def _names(keep: str | Sequence[str]) -> Sequence[str]:
+    return [keep] if isinstance(keep, str) else keep
 
 
 class ManipulationInferer(Inferer):
@@ -39,11 +44,14 @@ class ManipulationInferer(Inferer):
             last of them.
         x_T: ``encode``, ``random`` or ``zeros``.
         seed: of the random x_T, see :class:`~monai_diffae.inferers.autoencoding.StochasticCode`.
+        max_aims: decodings at most that lengthen (or shorten) each move until the edited image, encoded again, has the
+            score that the move gives the code (:func:`~monai_diffae.inferers.aiming.aim`). 0: moves as they are, after
+            which the image usually lags behind the code.
 
     Raises:
-        ValueError: for an unknown attribute or ``x_T``, unless exactly one of ``amount`` and ``target`` is given, for a
-            target that the attribute does not have, if nothing is left of the direction without those of ``keep``, or
-            for steps below 1 or of what is a series already.
+        ValueError: for negative ``max_aims``, an unknown attribute or ``x_T``, unless exactly one of ``amount`` and
+            ``target`` is given, for a target that the attribute does not have, if nothing is left of the direction
+            without those of ``keep``, or for steps below 1 or of what is a series already.
     """
 
     def __init__(
@@ -57,7 +65,10 @@ class ManipulationInferer(Inferer):
         num_steps: int = 1,
         x_T: str = "encode",
         seed: int = 0,
+        max_aims: int = 0,
     ) -> None:
+        if max_aims < 0:
+            raise ValueError(f"max_aims must be 0 or more, got {max_aims}.")
         if (amount is None) == (target is None):
             raise ValueError(f"Give exactly one of amount and target; got {amount!r} and {target!r}.")
         edits = amount if target is None else target
@@ -76,6 +87,7 @@ class ManipulationInferer(Inferer):
         self.num_steps = num_steps
         self.is_series = num_steps > 1 or isinstance(edits, _SERIES)
         self.stochastic_code = StochasticCode(x_T, seed)
+        self.max_aims = max_aims
 
     @property
     def titles(self) -> list[str]:
@@ -99,6 +111,33 @@ class ManipulationInferer(Inferer):
             return moved
         return [lerp(z_sem, moved[0], k / self.num_steps) for k in range(1, self.num_steps + 1)]
 
+    def _aimed(
+        self,
+        moved_codes: list[torch.Tensor],
+        z_sem: torch.Tensor,
+        x_T: torch.Tensor,
+        network: Callable,
+        attributes: AttributeDirections,
+    ) -> list[torch.Tensor]:
+        """The moves, as far as their images get the scores that their codes have; steps keep their shares."""
+        k = attributes.index(self.attribute)
+        x_T = x_T.expand(len(z_sem), *x_T.shape[1:])
+
+        def score_of_image(z: torch.Tensor, x_T: torch.Tensor) -> torch.Tensor:
+            return attributes.scores(self.inferer.encode(self.inferer.decode(z, x_T, network), network))[:, k]
+
+        start = score_of_image(z_sem, x_T)
+        factors = []
+        for end in moved_codes[-1:] if self.num_steps > 1 else moved_codes:
+
+            def score_at(factor: torch.Tensor, rows: torch.Tensor, end: torch.Tensor = end) -> torch.Tensor:
+                return score_of_image(lerp(z_sem[rows], end[rows], factor[:, None]), x_T[rows])
+
+            factors.append(aim(score_at, start, attributes.scores(end)[:, k], self.max_aims))
+        if self.num_steps > 1:
+            factors *= self.num_steps
+        return [lerp(z_sem, z, factor[:, None]) for z, factor in zip(moved_codes, factors, strict=True)]
+
     @inference
     def predict(self, inputs: torch.Tensor, network: Callable) -> dict[str, torch.Tensor]:
         """
@@ -109,10 +148,13 @@ class ManipulationInferer(Inferer):
         Returns:
             ``z_sem`` ``(B, D)``; ``score`` ``(B,)``, the attribute's score (logit or value) before the edit;
             ``reconstruction``, shape of ``inputs``. Of the edit, with N inserted after B for a series of N:
-            ``score_after`` ``(B,)``; ``extrapolation`` ``(B,)``, how many standard deviations that lies outside the
-            scores of the training data, NaN where those are not known; ``distance`` ``(B,)``, length of the move of
-            the normalised code, in standard deviations of its numbers; ``edit`` and ``difference`` (edit minus
-            reconstruction), shape of ``inputs``. And the report about x_T,
+            ``score_after`` ``(B,)``, of the moved code; ``score_reencoded`` ``(B,)``, of the edited image, encoded
+            again: what of the move has reached the image; ``extrapolation`` ``(B,)``, how many standard deviations
+            ``score_after`` lies outside the scores of the training data, NaN where those are not known; ``distance``
+            ``(B,)``, length of the move of the normalised code, in standard deviations of its numbers; ``edit`` and
+            ``difference`` (edit minus reconstruction), shape of ``inputs``. Where M attributes are kept, their scores
+            in that order: ``kept_before`` ``(B, M)``, and ``kept_after`` and ``kept_reencoded``, of the edit. And the
+            report about x_T,
             :meth:`~monai_diffae.inferers.exact_inversion.Inversion.report`.
         """
         images = plain(inputs)
@@ -121,23 +163,38 @@ class ManipulationInferer(Inferer):
         x_T = code.x_T
         attributes = moved(self.attributes, images.device)
         k = attributes.index(self.attribute)
+        kept = [attributes.index(name) for name in _names(self.keep)]
+        before = attributes.scores(z_sem)
         moved_codes = self._moved(z_sem, attributes)
+        if self.max_aims:
+            moved_codes = self._aimed(moved_codes, z_sem, x_T, network, attributes)
         decoded = self.inferer.decode_series([(z, x_T) for z in (z_sem, *moved_codes)], network)
         reconstruction, edit = decoded[:, 0], decoded[:, 1:]
-        score_after = torch.stack([attributes.scores(z)[:, k] for z in moved_codes], dim=1)
-        distance = torch.stack([((z - z_sem) / attributes.statistics.std).norm(dim=1) for z in moved_codes], dim=1)
-        difference = edit - reconstruction[:, None]
-        if not self.is_series:
-            edit, difference, score_after, distance = (x[:, 0] for x in (edit, difference, score_after, distance))
-        images_out = {"reconstruction": reconstruction, "edit": edit, "difference": difference}
+        reencoded_codes = [self.inferer.encode(image, network) for image in edit.unbind(dim=1)]
+        after, reencoded = (
+            torch.stack([attributes.scores(z) for z in codes], dim=1) for codes in (moved_codes, reencoded_codes)
+        )
+        series = {
+            "edit": edit,
+            "difference": edit - reconstruction[:, None],
+            "score_after": after[..., k],
+            "score_reencoded": reencoded[..., k],
+            "distance": torch.stack(
+                [((z - z_sem) / attributes.statistics.std).norm(dim=1) for z in moved_codes], dim=1
+            ),
+            "extrapolation": attributes.extrapolation(self.attribute, after[..., k]),
+        }
+        if kept:
+            series |= {"kept_after": after[..., kept], "kept_reencoded": reencoded[..., kept]}
+        edits = series if self.is_series else {key: x[:, 0] for key, x in series.items()}
+        edits |= {key: like_input(edits[key], inputs) for key in ("edit", "difference")}
         return {
             "z_sem": z_sem,
-            "score": attributes.scores(z_sem)[:, k],
-            "score_after": score_after,
-            "distance": distance,
-            "extrapolation": attributes.extrapolation(self.attribute, score_after),
+            "score": before[:, k],
+            **({"kept_before": before[:, kept]} if kept else {}),
+            "reconstruction": like_input(reconstruction, inputs),
+            **edits,
             **code.report(),
-            **{key: like_input(x, inputs) for key, x in images_out.items()},
         }
 
     def __call__(self, inputs: torch.Tensor, network: Callable) -> torch.Tensor:  # type: ignore[override]

@@ -6,8 +6,8 @@ import torch
 __all__ = ["lerp", "slerp"]
 
 
-def lerp(x_from: torch.Tensor, x_to: torch.Tensor, weight: float) -> torch.Tensor:
-    """Straight line, for z_sem: ``(1 - weight) * x_from + weight * x_to``, any shape."""
+def lerp(x_from: torch.Tensor, x_to: torch.Tensor, weight: float | torch.Tensor) -> torch.Tensor:
+    """Straight line, for z_sem: ``(1 - weight) * x_from + weight * x_to``, any shape; tensors of weights broadcast."""
     return torch.lerp(x_from, x_to, weight)
 
 

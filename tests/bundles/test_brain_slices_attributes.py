@@ -116,7 +116,11 @@ def test_a_factor_is_brought_to_values_and_the_lesion_kept(brains, weights, fitt
         "score_before",
         "score_after",
         "extrapolation",
+        "score_reencoded",
         "distance",
+        "kept_lesion_before",
+        "kept_lesion_after",
+        "kept_lesion_reencoded",
     ]
     np.testing.assert_allclose([float(row["score_after"]) for row in rows], [value, value + 0.01] * 10, atol=1e-4)
     edit = np.asarray(nib.load(tmp_path / "images" / "sub-0000_edit.nii.gz").dataobj)

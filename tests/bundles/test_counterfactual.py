@@ -54,7 +54,7 @@ def brain(tmp_path_factory) -> Bundle:
 )
 def test_brain_slices_are_brought_to_a_target_step_by_step(brain, attributes_path, tmp_path, attribute, target, keep):
     options = {"attribute": attribute, "target": target, "keep": keep, "attributes_path": attributes_path}
-    brain.run(*NAMES, output_dir=str(tmp_path), num_steps=3, **options)
+    brain.run(*NAMES, output_dir=str(tmp_path), num_steps=3, max_aims=0, **options)
     rows = read_table(tmp_path / "edits.csv")
     assert [row["step"] for row in rows] == ["1/3", "2/3", "3/3"] * 4
     for start in range(0, 12, 3):
@@ -65,6 +65,12 @@ def test_brain_slices_are_brought_to_a_target_step_by_step(brain, attributes_pat
         distance = [float(step["distance"]) for step in steps]
         assert distance == pytest.approx([distance[2] * share for share in (1 / 3, 2 / 3, 1)], rel=1e-3)
         assert all(float(step["change_outside"]) > 0 for step in steps)
+        assert all(np.isfinite(float(step["score_reencoded"])) for step in steps)
+        for name in keep:
+            kept = [float(step[f"kept_{name}_after"]) for step in steps]
+            assert kept == pytest.approx([float(steps[0][f"kept_{name}_before"])] * 3, abs=1e-3)
+    reencoded = [f"kept_{name}_{when}" for name in keep for when in ("before", "after", "reencoded")]
+    assert [column for column in rows[0] if column.startswith("kept_")] == reencoded
     inside = [row["change_inside"] for row in rows]
     assert all(float(value) > 0 for value in inside[:6])  # slices through the lesion
     assert inside[6:] == ["nan"] * 6
@@ -72,6 +78,49 @@ def test_brain_slices_are_brought_to_a_target_step_by_step(brain, attributes_pat
         assert figure.width > 1000  # two columns, three edits and three differences
     edits = nib.load(tmp_path / "images" / "0_edit.nii.gz")
     assert edits.shape[-1] == 3
+
+
+def test_an_ordinal_attribute_of_a_table_is_fitted_and_brought_to_another_grade(brain, tmp_path):
+    (tmp_path / "images").mkdir()
+    distance = np.linalg.norm(np.indices((20, 20, 20)) - 9.5, axis=0)
+    rows = ["file,grade"]
+    for k in range(9):
+        image = (distance < 8) * 300.0 + (distance < 2 + k % 3) * 200.0 + k
+        nib.save(nib.Nifti1Image(image.astype(np.float32), np.diag([9.0, 9, 9, 1])), tmp_path / f"images/{k}.nii.gz")
+        rows.append(f"images/{k}.nii.gz,{k % 3}")
+    (tmp_path / "grades.csv").write_text("\n".join(rows) + "\n")
+    options = {"dataset_dir": str(tmp_path), "attributes_path": str(tmp_path / "fit" / "attributes.pt")}
+    table = {"labels_file": str(tmp_path / "grades.csv"), "attributes": ["grade"], "mask_labels": ["lesion"]}
+    kinds = {"attribute_kinds": {"grade": "ordinal"}, "regularization": 10.0}
+    brain.run("inference", "fit_attributes", output_dir=str(tmp_path / "fit"), **options, **table, **kinds)
+    directions = AttributeDirections.load(tmp_path / "fit" / "attributes.pt")
+    assert directions.summary("grade").grades == (0.0, 1.0, 2.0)
+    edit = {"attribute": "grade", "target": "across", "num_steps": 2, "masks": {}, "max_aims": 0}
+    brain.run(*NAMES, output_dir=str(tmp_path / "out"), **options, **edit)
+    edits = read_table(tmp_path / "out" / "edits.csv")
+    assert len(edits) == 9 * 2 * 2
+    thresholds = np.array(directions.summary("grade").thresholds)
+    for middle, end in zip(edits[::2], edits[1::2]):
+        before, between, after = float(end["score_before"]), float(middle["score_after"]), float(end["score_after"])
+        assert between == pytest.approx((before + after) / 2, abs=1e-3)
+        assert np.searchsorted(thresholds, before) != np.searchsorted(thresholds, after)
+        assert np.abs(thresholds - (before + after) / 2).min() < 1e-3  # mirrored at the nearest boundary
+        assert (end["change_inside"], float(end["change_outside"]) > 0) == ("nan", True)
+
+
+def test_aimed_steps_are_shares_of_a_longer_way(brain, attributes_path, tmp_path):
+    edit = {"attribute": "size", "target": 2.0, "num_steps": 2, "attributes_path": attributes_path}
+    ends = []
+    for aims in (0, 2):
+        brain.run(*NAMES, output_dir=str(tmp_path / str(aims)), max_aims=aims, **edit)
+        rows = read_table(tmp_path / str(aims) / "edits.csv")
+        distance = np.array([float(row["distance"]) for row in rows]).reshape(-1, 2)
+        np.testing.assert_allclose(distance[:, 0], distance[:, 1] / 2, rtol=1e-3)
+        ends.append([(float(row["distance"]), abs(float(row["score_reencoded"]) - 2)) for row in rows[1::2]])
+    for (_, miss), (_, aimed_miss) in zip(*ends, strict=True):
+        assert aimed_miss <= miss + 1e-4
+    changed = [abs(long / short - 1) > 0.05 for (short, _), (long, _) in zip(*ends)]
+    assert any(changed)
 
 
 def test_pictures_are_brought_to_a_target_step_by_step(attributes_path, tmp_path):

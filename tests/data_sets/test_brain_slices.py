@@ -13,7 +13,7 @@ import pytest
 from scipy import ndimage
 
 from monai_diffae.data import ensure_brain_slices, find_volumes, generate_brain_slices
-from monai_diffae.data.brain_slices import draw_factors, render_subject
+from monai_diffae.data.brain_slices import draw_factors, render_subject, write_brain_slices
 
 SEED = 11  # a lesion on the right, one on the left, and none
 SPACING = 4.0
@@ -153,6 +153,33 @@ def test_command_line_makes_the_same_volume_with_other_workers_over_an_interrupt
     for name in ("images/sub-0000.nii.gz", "lesions/sub-0000.nii.gz"):
         np.testing.assert_array_equal(load(tmp_path / name), load(data_set / name))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "labels.csv", "lesions"]
+
+
+def test_chosen_subjects_are_written_as_the_generator_writes_them(data_set, tmp_path):
+    drawn = draw_factors(SEED, 0)
+    variants = [
+        dataclasses.replace(drawn, subject="as-it-is"),
+        dataclasses.replace(drawn, subject="without", lesion=False, ventricle_enlargement_mm=0.0),
+    ]
+    assert write_brain_slices(tmp_path, variants, SPACING, num_workers=1) == tmp_path / "labels.csv"
+    for kind in ("images", "lesions"):
+        np.testing.assert_array_equal(
+            load(tmp_path / kind / "as-it-is.nii.gz"), load(data_set / kind / "sub-0000.nii.gz")
+        )
+    same, other = read_rows(tmp_path)
+    names = {"file", "subject", "lesion_mask"}
+    assert {k: v for k, v in same.items() if k not in names} == {
+        k: v for k, v in read_rows(data_set)[0].items() if k not in names
+    }
+    assert (other["subject"], other["lesion"], other["ventricle_enlargement_mm"]) == ("without", "0", "0.0")
+    assert not load(tmp_path / "lesions" / "without.nii.gz").any()
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_subjects_need_names_of_their_own(tmp_path, count):
+    with pytest.raises(ValueError, match="different names"):
+        write_brain_slices(tmp_path / "data", [draw_factors(SEED, 0)] * count, SPACING)
+    assert not (tmp_path / "data").exists()
 
 
 def test_command_line_help_states_the_options():

@@ -171,6 +171,16 @@ def test_captions_stand_below_each_image_of_a_series(tmp_path, device):
         draw(tmp_path, device, [items[0] | {"numbers": torch.tensor([1.0])}], [column_of_numbers])
 
 
+@pytest.mark.parametrize("key", ["before", "after"])
+def test_several_numbers_stand_side_by_side_below_an_image(tmp_path, device, key):
+    item = {"image": colour((0.5,)), "before": torch.tensor(8.888), "after": torch.tensor(-8.888)}
+    column = {"key": "image", "title": "a", "caption": ["before", "after"]}
+    both, shorter = (
+        dark_pixels(draw(tmp_path, device, [one], [column])) for one in (item, item | {key: torch.tensor(1.0)})
+    )
+    assert both > shorter + 20
+
+
 def shade(k: int) -> tuple:
     """Distinct colours for up to 16 items."""
     return (-1 + 0.6 * (k % 4), -1 + 0.6 * (k // 4), 1)

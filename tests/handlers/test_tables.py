@@ -246,3 +246,23 @@ def test_a_whole_volume_has_the_place_of_its_centre(tmp_path, device):
     header, row = read(tmp_path / "latents.csv")
     assert header == ["file", "subject", "x_mm", "y_mm", "z_mm", "z_0", "z_1"]
     assert row[1:5] == ["sub-1", "5.000", "26.000", "36.000"]
+
+
+def test_kept_attributes_have_columns_for_their_scores_before_and_after(tmp_path):
+    series = {"score": torch.tensor(-1.0), "score_after": torch.tensor([0.0, 1.0]), "extrapolation": torch.zeros(2)}
+    series |= {"kept_before": torch.tensor([5.0, 6.0])}
+    series |= {
+        f"kept_{when}": 10 * k + torch.tensor([[5.0, 6.0], [7.0, 8.0]]) for k, when in ((1, "after"), (2, "reencoded"))
+    }
+    saver = EditsTableSaver(tmp_path / "e.csv", "lesion", target=[0.0, 1.0], keep=["age", "sex"])
+    first, second = saver.rows(series)
+    columns = [f"kept_{name}_{when}" for name in ("age", "sex") for when in ("before", "after", "reencoded")]
+    assert list(first)[-6:] == columns
+    assert [first[column] for column in columns] == [5, 15, 25, 6, 16, 26]
+    assert [second[column] for column in columns] == [5, 17, 27, 6, 18, 28]
+    single = {key: value if key in ("score", "kept_before") else value[1] for key, value in series.items()}
+    (row,) = EditsTableSaver(tmp_path / "e.csv", "lesion", target=1.0, keep=["age", "sex"]).rows(single)
+    assert [row[column] for column in columns] == [5, 17, 27, 6, 18, 28]
+    one = {key: value[..., :1] if key.startswith("kept") else value for key, value in single.items()}
+    (row,) = EditsTableSaver(tmp_path / "e.csv", "lesion", target=1.0, keep="age").rows(one)
+    assert list(row)[-3:] == columns[:3]

@@ -168,6 +168,73 @@ def test_steps_lead_straight_to_the_target_and_keep_what_is_kept(
     torch.testing.assert_close(single["distance"], expected, rtol=1e-3, atol=1e-4)
 
 
+# The score of the image
+
+
+@pytest.mark.parametrize("edit", [{"amount": 0.5}, {"target": [3.0, -2.0]}, {"target": 3.0, "num_steps": 2}])
+def test_the_edited_image_is_encoded_again_for_its_own_scores(tiny_autoencoder, images, loops, attributes, edit):
+    inferer = ManipulationInferer(loops, attributes, "age", keep=["lesion"], **edit)
+    result = inferer.predict(images, tiny_autoencoder)
+    series = result["edit"] if inferer.is_series else result["edit"][:, None]
+    scores = torch.stack([attributes.scores(tiny_autoencoder.encode(image)) for image in series.unbind(1)], 1).detach()
+    expected = scores if inferer.is_series else scores[:, 0]
+    torch.testing.assert_close(result["score_reencoded"], expected[..., 0])
+    torch.testing.assert_close(result["kept_reencoded"], expected[..., 1:])
+    assert (result["score_reencoded"] - result["score_after"]).abs().min() > 1e-3
+
+
+def test_kept_scores_are_reported_before_and_after_in_their_order(tiny_autoencoder, images, loops, attributes):
+    weight = torch.randn(1, 8, generator=torch.Generator().manual_seed(9)).to(attributes.weight)
+    three = AttributeDirections(
+        ["age", "lesion", "sex"], torch.cat([attributes.weight, weight]), torch.zeros(3), attributes.statistics
+    )
+    result = ManipulationInferer(loops, three, "lesion", 0.5, keep=["sex", "age"]).predict(images, tiny_autoencoder)
+    expected = three.to(images.device).scores(tiny_autoencoder.encode(images))[:, [2, 0]].detach()
+    torch.testing.assert_close(result["kept_before"], expected)
+    torch.testing.assert_close(result["kept_after"], expected, rtol=1e-4, atol=1e-4)
+    one = ManipulationInferer(loops, three, "lesion", 0.5, keep="sex").predict(images, tiny_autoencoder)
+    assert one["kept_after"].shape == (3, 1)
+    none = ManipulationInferer(loops, three, "lesion", 0.5).predict(images, tiny_autoencoder)
+    assert not [key for key in none if key.startswith("kept")]
+
+
+class Lagging(torch.nn.Module):
+    """An autoencoder of images of 8 rows whose images follow the code at less than half of its pace: rows are numbers
+    of the code, bent and weakened."""
+
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
+        return images.mean(dim=(1, 3))
+
+    def forward(self, x: torch.Tensor, timesteps: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+        return (0.4 * context + 0.2 * torch.sin(context))[:, None, :, None].expand_as(x)
+
+
+@pytest.mark.parametrize("x_T", X_T)
+def test_aimed_moves_go_on_until_the_image_has_the_score(images, attributes, x_T):
+    loops = DiffusionAutoencoderInferer(InvertibleDDIMScheduler(prediction_type="sample"), 4, verbose=False)
+    edit = {"target": [4.0, -2.0], "keep": ["lesion"], "x_T": x_T}
+    plain, aimed = (
+        ManipulationInferer(loops, attributes, "age", **edit, max_aims=n).predict(images, Lagging()) for n in (0, 8)
+    )
+    target = torch.tensor([4.0, -2.0], device=images.device)
+    assert ((plain["score_reencoded"] - target).abs() > 0.5).all()
+    assert ((aimed["score_reencoded"] - target).abs() < 0.4).all()
+    # Along the same line: the code of each image has moved by a multiple, and what is kept stays.
+    share = (aimed["score_after"] - aimed["score"][:, None]) / (plain["score_after"] - plain["score"][:, None])
+    assert (share > 1.2).all()
+    torch.testing.assert_close(aimed["distance"], share * plain["distance"], rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(aimed["kept_after"][..., 0], aimed["kept_before"].expand(-1, 2), rtol=0, atol=1e-3)
+
+
+def test_steps_of_an_aimed_move_are_shares_of_it(tiny_autoencoder, images, loops, attributes):
+    edit = {"target": 2.0, "max_aims": 4}
+    steps = ManipulationInferer(loops, attributes, "age", num_steps=3, **edit).predict(images, tiny_autoencoder)
+    one = ManipulationInferer(loops, attributes, "age", **edit).predict(images, tiny_autoencoder)
+    shares = torch.arange(1, 4, device=images.device) / 3
+    torch.testing.assert_close(steps["distance"], one["distance"][:, None] * shares, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(steps["edit"][:, -1], one["edit"], rtol=0, atol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("edit", "titles"),
     [
@@ -194,6 +261,7 @@ def test_manipulation_has_a_title_for_each_edit(loops, attributes, edit, titles)
         ({"keep": ["tumour"]}, "Unknown attribute 'tumour'; there are age, lesion"),
         ({"keep": "lesion"}, "'lesion' is to be edited and cannot be kept"),
         ({"x_T": "noise"}, "x_T must be"),
+        ({"max_aims": -1}, "max_aims must be 0 or more, got -1"),
         ({"num_steps": 0}, "num_steps must be 1 or more, and 1 for a series; got 0"),
         ({"amount": [0.1, 0.2], "num_steps": 2}, "and 1 for a series; got 2"),
     ],

@@ -13,6 +13,7 @@ Written are ``images/sub-0000.nii.gz`` (T1, uint16, affine in MNI space), ``lesi
 
 from .generator import ensure_brain_slices as ensure_brain_slices
 from .generator import generate_brain_slices as generate_brain_slices
+from .generator import write_brain_slices as write_brain_slices
 from .subjects import SubjectFactors as SubjectFactors
 from .subjects import draw_factors as draw_factors
 from .subjects import render_subject as render_subject

@@ -5,7 +5,8 @@ import argparse
 import contextlib
 import functools
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -18,7 +19,7 @@ from tqdm import tqdm
 from monai_diffae.data.brain_slices.subjects import INTENSITY_SCALE, SubjectFactors, draw_factors, render_subject
 from monai_diffae.data.generated import ensure_data_set, labels_file_of_new, write_labels
 
-__all__ = ["ensure_brain_slices", "generate_brain_slices", "main"]
+__all__ = ["ensure_brain_slices", "generate_brain_slices", "main", "write_brain_slices"]
 
 # Of glibc, read when a worker starts. Left to itself, it returns each volume to the system and spends two thirds of the
 # time on getting fresh pages.
@@ -101,15 +102,49 @@ def generate_brain_slices(
             "Expected num_subjects of 1 or more, lesion_fraction in [0, 1] and spacing in [0.5, 4] mm; "
             f"got {num_subjects}, {lesion_fraction} and {spacing}."
         )
-    labels_file = labels_file_of_new(output_dir)
+    labels_file_of_new(output_dir)  # before anything is drawn
     factors = [draw_factors(seed, index, lesion_fraction) for index in range(num_subjects)]
+    return write_brain_slices(output_dir, factors, spacing, num_workers)
+
+
+def write_brain_slices(
+    output_dir: str | os.PathLike,
+    subjects: Sequence[SubjectFactors],
+    spacing: float = 2.0,
+    num_workers: int | None = None,
+) -> Path:
+    """Write a data set of given subjects: one subject with and without its lesion, say.
+
+    A volume depends on its factors only; those of :func:`draw_factors` give the volumes of
+    :func:`generate_brain_slices`.
+
+    Args:
+        output_dir: a folder that does not exist yet or holds no ``labels.csv``.
+        subjects: what to render, each under its own name (``dataclasses.replace`` makes variants of one).
+        spacing: voxel size in mm, the same in all directions.
+        num_workers: processes; ``None`` for one a core.
+
+    Returns:
+        Path of ``labels.csv``, written last: where it exists, the data set is complete.
+
+    Raises:
+        ValueError: without subjects, or if two have the same name.
+        FileExistsError: if ``output_dir`` holds a data set already.
+    """
+    names = Counter(factors.subject for factors in subjects)
+    if not names or max(names.values()) > 1:
+        raise ValueError(
+            f"Expected subjects with different names, of which the files are named; got {len(subjects)} subjects, more "
+            f"than one of {[name for name, count in names.items() if count > 1]}."
+        )
+    labels_file = labels_file_of_new(output_dir)
     write = functools.partial(_write_subject, labels_file.parent, spacing=spacing)
     # Spawned, not forked: a fork of a process that has used torch's threads can hang.
     with (
         _environment(_KEEP_FREED_MEMORY),
         ProcessPoolExecutor(num_workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool,
     ):
-        rows = list(tqdm(pool.map(write, factors), desc="brain volumes", unit="volume", total=num_subjects))
+        rows = list(tqdm(pool.map(write, subjects), desc="brain volumes", unit="volume", total=len(subjects)))
     write_labels(labels_file, rows)
     return labels_file
 
