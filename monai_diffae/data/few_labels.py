@@ -42,14 +42,14 @@ def few_shot_data(
     max_unlabelled: int = 1000,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """The files of a data list that few labels need: the labelled ones, and others if no label is negative.
+    """The files of a data list that a classifier of few labels learns from: the labelled ones, and some of the others.
 
     Args:
         data: as of :func:`~monai_diffae.data.find_images`.
         labels_file: CSV with a column ``file``, paths absolute or relative to the CSV's folder, and a column of labels:
             1, 0, or empty for a file that is not labelled. Files that the table does not name are not labelled either.
         column: of the labels.
-        max_unlabelled: where there is no 0 in the column, so many of the files without a label are drawn.
+        max_unlabelled: so many of the files without a label are drawn; 0 for none.
         seed: of the draw.
 
     Returns:
@@ -67,8 +67,6 @@ def few_shot_data(
             "table are absolute or relative to its folder."
         )
     unlabelled = [i for i, item in enumerate(items) if math.isnan(item["label"])]
-    if 0.0 in labels.values():
-        max_unlabelled = 0
     order = torch.randperm(len(unlabelled), generator=torch.Generator().manual_seed(derive_seed(seed)))
     left_out = {unlabelled[k] for k in order[max_unlabelled:].tolist()}
     return [item for i, item in enumerate(items) if i not in left_out]
