@@ -47,6 +47,9 @@ def test_digits_are_one_of_each_class_and_few_of_them_have_labels(tmp_path):
     assert [row["label"] for row in rows] == ["1"] * 10 + ["0"] * 10
     pictures = [np.asarray(Image.open(tmp_path / "few" / row["file"])) for row in rows]
     assert len({picture.tobytes() for picture in pictures}) == 20
+    others = {path.read_bytes() for path in (tmp_path / "few").glob("unlabelled-*.png")}
+    assert len(others) == 300
+    assert not others & {(tmp_path / "few" / row["file"]).read_bytes() for row in rows}
     three = np.asarray(Image.open(tmp_path / "digits" / "digit-3.png"))
     assert [picture.tobytes() == three.tobytes() for picture in pictures] == [True] + [False] * 19
 

@@ -23,7 +23,7 @@ def few_shot_data(
     seed: int = 0,
     dataset_dir: str | os.PathLike | None = None,
 ) -> list[dict[str, Any]]:
-    """The files of a data list that few labels need: the labelled ones, and others if no label is negative.
+    """The files of a data list that a classifier of few labels learns from: the labelled ones, and some of the others.
 
     Args:
         data: as of :func:`~monai_diffae.data.find_images`.
@@ -31,7 +31,7 @@ def few_shot_data(
             to ``dataset_dir``, and a column of labels: 1, 0, or empty for a file that is not labelled. Files that the
             table does not name are not labelled either.
         column: of the labels.
-        max_unlabelled: where there is no 0 in the column, so many of the files without a label are drawn.
+        max_unlabelled: so many of the files without a label are drawn; 0 for none.
         seed: of the draw.
         dataset_dir: see ``labels_file``; ``None`` for none.
 
@@ -59,8 +59,6 @@ def few_shot_data(
             "table are absolute, or relative to its folder or to dataset_dir."
         )
     unlabelled = [i for i, item in enumerate(items) if math.isnan(item["label"])]
-    if 0.0 in labels.values():
-        max_unlabelled = 0
     order = torch.randperm(len(unlabelled), generator=torch.Generator().manual_seed(derive_seed(seed)))
     left_out = {unlabelled[k] for k in order[max_unlabelled:].tolist()}
     return [item for i, item in enumerate(items) if i not in left_out]

@@ -15,6 +15,7 @@ __all__ = ["make_brains", "make_digits", "make_few_digits"]
 
 _HELD_OUT_SEED = 2000
 _FEW_LABELS = 10  # of each class
+_UNLABELLED = 300
 
 
 def make_brains(dataset_dir: Path, num_subjects: int) -> None:
@@ -36,9 +37,11 @@ def make_digits(dataset_dir: Path) -> None:
 
 
 def make_few_digits(dataset_dir: Path, digit: int) -> None:
-    """Twenty labelled digits of the test set: ten of a class, ten others, and ``labels.csv`` (``file, label``)."""
+    """Digits of the test set and ``labels.csv`` (``file, label``): ten of a class, ten others, 300 without a label."""
     dataset_dir.mkdir(parents=True, exist_ok=True)
     images, labels = load_digits_pixels("test")
+    for k, pixels in enumerate(images[-_UNLABELLED:]):
+        Image.fromarray(pixels).save(dataset_dir / f"unlabelled-{k:03d}.png")
     chosen = {1: images[labels == digit][:_FEW_LABELS], 0: images[labels != digit][:_FEW_LABELS]}
     with open(dataset_dir / "labels.csv", "w", newline="") as f:
         table = csv.writer(f)

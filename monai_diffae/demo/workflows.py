@@ -139,7 +139,8 @@ WORKFLOWS = (
         ("sample", "conditional_sample"),
         "samples",
         f"Digits: samples of a {FEW_SHOT_DIGIT} from 20 labels",
-        "Samples of the latent diffusion, accepted by a classifier that has seen ten examples of it and ten others.",
+        "Samples of the latent diffusion, accepted by a classifier that has seen ten examples of it, ten others and "
+        "300 digits without a label.",
         {"attribute": "label", "prior": 0.1, "num_samples": 36},
     ),
 )

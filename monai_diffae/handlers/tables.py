@@ -159,9 +159,10 @@ def _listed(values: Any) -> list:
 class EditsTableSaver(_ItemTableSaver):
     """Writes ``edits.csv``: one row an edit with the file, the slice (if it is one) and what the edit did to the score.
 
-    The columns are ``attribute``, ``amount`` or ``target``, ``step`` (where there are several to it), ``score_before``,
-    ``score_after`` and ``extrapolation`` (standard deviations outside the training data's scores; ``nan`` where those
-    are not known), from what :meth:`monai_diffae.inferers.ManipulationInferer.predict` gives.
+    The columns are ``attribute``, ``amount``, ``target`` or ``to_class_mean``, ``step`` (where there are several to
+    it), ``score_before``, ``score_after`` and ``extrapolation`` (standard deviations outside the training data's
+    scores; ``nan`` where those are not known), from what :meth:`monai_diffae.inferers.ManipulationInferer.predict`
+    gives.
 
     Args:
         filename: CSV file.
@@ -169,13 +170,14 @@ class EditsTableSaver(_ItemTableSaver):
         amount: of the edits; one, or a list for a series.
         target: or their target.
         data_root_dir: files in it are named relative to it.
-        num_steps: of the way to the one amount or target.
+        num_steps: of the way to the one edit.
         numbers: keys of the output with a number an edit, for a further column each.
         keep: attributes whose scores are kept: for each the columns ``kept_<name>_before``, ``kept_<name>_after`` and
             ``kept_<name>_reencoded``.
+        to_class_mean: or their share of the way to the class mean.
 
     Raises:
-        ValueError: unless exactly one of ``amount`` and ``target`` is given.
+        ValueError: unless exactly one of ``amount``, ``target`` and ``to_class_mean`` is given.
     """
 
     def __init__(
@@ -188,13 +190,16 @@ class EditsTableSaver(_ItemTableSaver):
         num_steps: int = 1,
         numbers: Sequence[str] = (),
         keep: str | Sequence[str] = (),
+        to_class_mean: float | Sequence[float] | None = None,
     ) -> None:
         super().__init__(filename, data_root_dir)
-        if (amount is None) == (target is None):
-            raise ValueError(f"Give exactly one of amount and target; got {amount!r} and {target!r}.")
+        ways = {"amount": amount, "target": target, "to_class_mean": to_class_mean}
+        given = {way: edits for way, edits in ways.items() if edits is not None}
+        if len(given) != 1:
+            got = " and ".join(f"{way}={edits!r}" for way, edits in given.items()) or "none of them"
+            raise ValueError(f"Give exactly one of amount, target and to_class_mean; got {got}.")
+        ((self.column, edits),) = given.items()
         self.attribute = attribute
-        self.column = "amount" if target is None else "target"
-        edits = amount if target is None else target
         self.edits = edits if isinstance(edits, (list, tuple)) else [edits] * num_steps
         self.num_steps = num_steps
         self.numbers = tuple(numbers)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -97,12 +96,12 @@ class ConditionalLatentSampler:
         attributes: holds the classifier, of :func:`~monai_diffae.semantics.fit_few_shot` for one.
         attribute: its name.
         max_tries: for each sample, 1 or more.
-        prior: share of the class in the data, in (0, 1). The classifier is trained on balanced classes; its logit is
-            moved by ``log(prior / (1 - prior))``, Bayes' rule for classes that are not. 0.5 takes it as it is; for a
-            rare class the share keeps out the many codes of other classes that it takes for likely.
+        prior: share of the class in the data, in (0, 1). The classifier is trained on balanced classes;
+            :meth:`~monai_diffae.semantics.AttributeSummary.probability` is Bayes' rule for classes that are not. For a
+            rare class the share keeps out the many codes of other classes that 0.5 takes for likely.
 
     Raises:
-        ValueError: for numbers out of range or an unknown attribute.
+        ValueError: for numbers out of range, or an attribute that is unknown or not binary.
         RuntimeError: when it is called and none of ``max_tries`` codes is accepted for a sample.
     """
 
@@ -116,7 +115,7 @@ class ConditionalLatentSampler:
     ) -> None:
         if max_tries < 1 or not 0 < prior < 1:
             raise ValueError(f"Expected max_tries of 1 or more and prior in (0, 1), got {max_tries} and {prior}.")
-        attributes.index(attribute)
+        attributes.summary(attribute).probability(torch.zeros(1), prior)  # for its errors
         self.sampler = sampler
         self.attributes = attributes
         self.attribute = attribute
@@ -128,7 +127,7 @@ class ConditionalLatentSampler:
         """With which a raw z_sem is accepted, ``(B, D) -> (B,)``."""
         attributes = moved(self.attributes, z_sem.device)
         logit = attributes.scores(z_sem)[:, attributes.index(self.attribute)]
-        return torch.sigmoid(logit + math.log(self.prior / (1 - self.prior)))
+        return attributes.summary(self.attribute).probability(logit, self.prior)
 
     def __call__(self, indices: Sequence[int], device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
         """

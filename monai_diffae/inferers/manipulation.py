@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from monai.inferers import Inferer
@@ -15,11 +14,6 @@ from monai_diffae.semantics import AttributeDirections, lerp
 __all__ = ["ManipulationInferer"]
 
 _SERIES = (list, tuple)
-
-
-def _listed(value: Any) -> Sequence:
-    """A series as it is, one value as a series of one."""
-    return value if isinstance(value, _SERIES) else [value]
 
 
 def _names(keep: str | Sequence[str]) -> Sequence[str]:
@@ -39,9 +33,11 @@ class ManipulationInferer(Inferer):
         amount: how far (:meth:`~monai_diffae.semantics.AttributeDirections.move`); one number, or several for a series.
         target: or where to (:meth:`~monai_diffae.semantics.AttributeDirections.move_to`): a score, ``boundary`` or
             ``across``; one, or several for a series.
+        to_class_mean: or a share of the way to the mean code of those with the attribute, -1 to 1
+            (:meth:`~monai_diffae.semantics.AttributeDirections.move_to_class_mean`); one, or several for a series.
         keep: names of attributes whose scores must not change.
-        num_steps: more than 1 for a series of so many equal steps on the way to the one amount or target, which is the
-            last of them.
+        num_steps: more than 1 for a series of so many equal steps on the way to the one edit, which is the last of
+            them.
         x_T: ``encode``, ``random`` or ``zeros``.
         seed: of the random x_T, see :class:`~monai_diffae.inferers.autoencoding.StochasticCode`.
         max_aims: decodings at most that lengthen (or shorten) each move until the edited image, encoded again, has the
@@ -49,9 +45,9 @@ class ManipulationInferer(Inferer):
             which the image usually lags behind the code.
 
     Raises:
-        ValueError: for negative ``max_aims``, an unknown attribute or ``x_T``, unless exactly one of ``amount`` and
-            ``target`` is given, for a target that the attribute does not have, if nothing is left of the direction
-            without those of ``keep``, or for steps below 1 or of what is a series already.
+        ValueError: for negative ``max_aims``, an unknown attribute or ``x_T``, unless exactly one of ``amount``,
+            ``target`` and ``to_class_mean`` is given, for a target or class mean that the attribute lacks, if nothing is
+            left of the direction without those of ``keep``, or for steps below 1 or of what is a series already.
     """
 
     def __init__(
@@ -66,23 +62,28 @@ class ManipulationInferer(Inferer):
         x_T: str = "encode",
         seed: int = 0,
         max_aims: int = 0,
+        to_class_mean: float | Sequence[float] | None = None,
     ) -> None:
         if max_aims < 0:
             raise ValueError(f"max_aims must be 0 or more, got {max_aims}.")
-        if (amount is None) == (target is None):
-            raise ValueError(f"Give exactly one of amount and target; got {amount!r} and {target!r}.")
-        edits = amount if target is None else target
+        ways = {"amount": amount, "target": target, "to_class_mean": to_class_mean}
+        given = {way: edits for way, edits in ways.items() if edits is not None}
+        if len(given) != 1:
+            got = " and ".join(f"{way}={edits!r}" for way, edits in given.items()) or "none of them"
+            raise ValueError(f"Give exactly one of amount, target and to_class_mean; got {got}.")
+        ((self.way, edits),) = given.items()
         if num_steps < 1 or (num_steps > 1 and isinstance(edits, _SERIES)):
             raise ValueError(f"num_steps must be 1 or more, and 1 for a series; got {num_steps} and {edits!r}.")
+        self.edits = list(edits) if isinstance(edits, _SERIES) else [edits]
         attributes.direction(attribute, keep)
-        if target is not None:
-            for one in _listed(target):
-                attributes.summary(attribute).target_scores(torch.zeros(1), one)
+        for edit in self.edits:  # refuse now what cannot be done
+            if target is not None:
+                attributes.summary(attribute).target_scores(torch.zeros(1), edit)
+            if to_class_mean is not None:
+                attributes.move_to_class_mean(attributes.statistics.mean[None], attribute, edit, keep)
         self.inferer = inferer
         self.attributes = attributes
         self.attribute = attribute
-        self.amount = amount
-        self.target = target
         self.keep = keep
         self.num_steps = num_steps
         self.is_series = num_steps > 1 or isinstance(edits, _SERIES)
@@ -92,21 +93,23 @@ class ManipulationInferer(Inferer):
     @property
     def titles(self) -> list[str]:
         """A few words for each edit of the series (or the only one), for a figure."""
-        if self.target is None:
-            titles = [f"{self.attribute} {amount:+.2f}" for amount in _listed(self.amount)]
-        else:
-            titles = [
-                f"{self.attribute} to {t if isinstance(t, str) else format(t, 'g')}" for t in _listed(self.target)
-            ]
+        title = {
+            "amount": lambda amount: f"{amount:+.2f}",
+            "target": lambda target: f"to {target if isinstance(target, str) else format(target, 'g')}",
+            "to_class_mean": lambda share: f"{100 * share:+g}% to mean",
+        }[self.way]
+        titles = [f"{self.attribute} {title(edit)}" for edit in self.edits]
         if self.num_steps == 1:
             return titles
         return [f"{titles[0]}, {k}/{self.num_steps}" for k in range(1, self.num_steps + 1)]
 
     def _moved(self, z_sem: torch.Tensor, attributes: AttributeDirections) -> list[torch.Tensor]:
-        if self.target is None:
-            moved = [attributes.move(z_sem, self.attribute, amount, self.keep) for amount in _listed(self.amount)]
-        else:
-            moved = [attributes.move_to(z_sem, self.attribute, target, self.keep) for target in _listed(self.target)]
+        move = {
+            "amount": attributes.move,
+            "target": attributes.move_to,
+            "to_class_mean": attributes.move_to_class_mean,
+        }[self.way]
+        moved = [move(z_sem, self.attribute, edit, self.keep) for edit in self.edits]
         if self.num_steps == 1:
             return moved
         return [lerp(z_sem, moved[0], k / self.num_steps) for k in range(1, self.num_steps + 1)]

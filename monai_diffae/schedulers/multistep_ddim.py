@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch.utils.weak import WeakTensorKeyDictionary
@@ -55,6 +56,14 @@ class MultistepDDIMScheduler(InvertibleDDIMScheduler):
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         self._predictions = WeakTensorKeyDictionary()  # sample: (x_0 of the step that made it, from level, to level)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the predictions, which belong to tensors of this process and cannot be copied."""
+        return {name: value for name, value in self.__dict__.items() if name != "_predictions"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._predictions = WeakTensorKeyDictionary()
 
     @classmethod
     def like(cls, scheduler: InvertibleDDIMScheduler) -> MultistepDDIMScheduler:

@@ -58,6 +58,7 @@ def read_attributes(path: str | os.PathLike) -> dict[str, Any]:
             "names": content["names"],
             "weight": state["weight"],
             "bias": state["bias"],
+            "class_means": state.get("class_means"),  # which earlier files do not have
             "statistics": LatentStatistics(state["statistics.mean"], state["statistics.std"]),
             "summaries": {name: AttributeSummary(**summary) for name, summary in summaries.items()},
         }

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -12,9 +14,26 @@ from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, cross_val_
 from monai_diffae.semantics.attribute_summary import KINDS, AttributeSummary
 from monai_diffae.semantics.proportional_odds import ProportionalOdds
 
-__all__ = ["fit_attribute"]
+__all__ = ["FittedAttribute", "fit_attribute"]
 
 _MAX_GRADES = 20  # every grade is one more copy of the data set
+
+
+class FittedAttribute(NamedTuple):
+    """The model of one attribute on normalised codes.
+
+    Args:
+        weight: shape ``(D,)``.
+        bias: ``z @ weight + bias`` is the score.
+        class_means: mean code of those without a binary attribute and of those with it, shape ``(2, D)``; NaN for other
+            kinds, which have no classes.
+        summary: of the fit.
+    """
+
+    weight: np.ndarray
+    bias: float
+    class_means: np.ndarray
+    summary: AttributeSummary
 
 
 def fit_attribute(
@@ -26,7 +45,7 @@ def fit_attribute(
     regularization: float,
     class_weight: str | float | None,
     num_folds: int,
-) -> tuple[np.ndarray, float, AttributeSummary]:
+) -> FittedAttribute:
     """One attribute of :meth:`~monai_diffae.semantics.AttributeDirections.fit`, which documents the arguments.
 
     Args:
@@ -35,9 +54,6 @@ def fit_attribute(
         labels: floats, shape ``(N,)``; NaN where there is none.
         groups: shape ``(N,)``.
         kind: None to infer it.
-
-    Returns:
-        Weight ``(D,)`` and bias on normalised codes, and the summary.
     """
     if labels.shape != (len(z_normalized),):
         raise ValueError(f"Attribute {name!r} needs {len(z_normalized)} labels, one a code; got shape {labels.shape}.")
@@ -70,7 +86,9 @@ def fit_attribute(
         grades=tuple(model.grades_.tolist()) if kind == "ordinal" else (),
         thresholds=tuple(model.thresholds_.tolist()) if kind == "ordinal" else (),
     )
-    return weight, bias, summary
+    is_binary = kind == "binary"
+    class_means = np.stack([z[y == c].mean(axis=0) if is_binary else np.full(z.shape[1], np.nan) for c in (0, 1)])
+    return FittedAttribute(weight, bias, class_means, summary)
 
 
 def _check_labels(name: str, kind: str, y: np.ndarray) -> None:

@@ -24,6 +24,8 @@ class AttributeSummary:
         kind: ``binary``, ``ordinal`` (integer grades) or ``continuous``.
         num_labels: codes with a label that it was fitted to; None where that is not known (converted weights).
         num_positive: those of them with the label 1, of a binary attribute.
+        num_unlabelled: codes that in truth have no label and stand among those with the label 0
+            (:func:`~monai_diffae.semantics.fit_few_shot`).
         score_min: smallest score of those codes, NaN where it is not known; likewise ``score_max``, ``score_mean`` and
             ``score_std``.
         cross_validated: ``auroc`` of a binary attribute, ``r2`` and ``mae`` (mean absolute error, in the label's unit)
@@ -45,6 +47,7 @@ class AttributeSummary:
     cross_validated: Mapping[str, float] = field(default_factory=dict)
     grades: tuple[float, ...] = ()
     thresholds: tuple[float, ...] = ()
+    num_unlabelled: int = 0
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -85,6 +88,31 @@ class AttributeSummary:
         scores = torch.as_tensor(scores)
         above, below = (scores - self.score_max).clamp(min=0), (self.score_min - scores).clamp(min=0)
         return (above + below) / self.score_std
+
+    def probability(self, scores: torch.Tensor, prior: float = 0.5) -> torch.Tensor:
+        """Of a binary attribute, given that a share ``prior`` of all codes has it: Bayes' rule.
+
+        The logit ``f`` of a model of balanced classes is the log of a ratio of densities, ``p(z | 1)`` over that of the
+        codes it took for 0. Where a share u of those is unlabelled, a share ``rho = u * prior`` of them has the
+        attribute, so that ``exp(-f) - rho`` is ``(1 - rho) p(z | 0) / p(z | 1)``.
+
+        Args:
+            scores: logits, any shape.
+            prior: in (0, 1).
+
+        Returns:
+            Shape of ``scores``, in [0, 1]; the sigmoid of ``scores + log(prior / (1 - prior))`` if every 0 is a label.
+
+        Raises:
+            ValueError: for another kind, which has no probability, or another prior.
+        """
+        if self.kind != "binary" or not 0 < prior < 1:
+            raise ValueError(f"Expected a binary attribute and a prior in (0, 1); got {self.kind} and {prior}.")
+        rho = 0.0
+        if self.num_unlabelled:
+            rho = prior * self.num_unlabelled / (self.num_labels - self.num_positive)
+        odds = (torch.exp(-scores.double()) - rho).clamp(min=0) / (1 - rho) * (1 - prior) / prior  # of 0 to 1
+        return (1 / (1 + odds)).to(scores)
 
     def row(self) -> dict[str, Any]:
         """As a row of a table: every column for every kind, None in those that do not apply or are not known."""

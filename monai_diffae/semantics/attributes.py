@@ -2,150 +2,28 @@
 from __future__ import annotations
 
 import math
-import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import numpy as np
 import torch
-import torch.nn as nn
 
-from monai_diffae.semantics.attribute_files import read_attributes, write_attributes
-from monai_diffae.semantics.attribute_fitting import fit_attribute
-from monai_diffae.semantics.attribute_summary import AttributeSummary
-from monai_diffae.semantics.statistics import LatentStatistics
+from monai_diffae.semantics.attribute_models import AttributeModels
+from monai_diffae.semantics.class_means import step_to_class_mean
+from monai_diffae.semantics.kept_scores import without_parts_along
 
 __all__ = ["AttributeDirections"]
 
 
-class AttributeDirections(nn.Module):
-    """Linear models of attributes on z_sem, and the directions in which to edit them.
+class AttributeDirections(AttributeModels):
+    """Linear models of attributes on z_sem (the base class, with the arguments), and the edits that follow from them.
 
     All methods take and give raw z_sem; the normalisation is inside.
 
     References:
         Diffusion Autoencoders, Preechakul et al., CVPR 2022, https://arxiv.org/abs/2111.15640, Sec. 5.2: ``move``, for
-        binary attributes. The other kinds of attributes, ``move_to`` and ``keep`` are this package's.
-
-    Args:
-        names: of the K attributes.
-        weight: of the models on normalised z_sem, shape ``(K, D)``.
-        bias: shape ``(K,)``.
-        statistics: of z_sem.
-        summaries: kind, training scores and cross-validated scores of the attributes; those that have none are binary
-            ones of which nothing else is known.
-
-    Raises:
-        ValueError: if the shapes do not fit, or a name is given twice.
+        binary attributes. The other kinds of attributes, ``move_to``, ``move_to_class_mean`` and ``keep`` are this
+        package's.
     """
-
-    def __init__(
-        self,
-        names: Sequence[str],
-        weight: torch.Tensor,
-        bias: torch.Tensor,
-        statistics: LatentStatistics,
-        summaries: Mapping[str, AttributeSummary] | None = None,
-    ) -> None:
-        super().__init__()
-        if weight.shape != (len(names), len(statistics.mean)) or bias.shape != (len(names),):
-            raise ValueError(
-                f"Expected weight of shape {(len(names), len(statistics.mean))} and bias of shape {(len(names),)} for "
-                f"{len(names)} attributes, got {tuple(weight.shape)} and {tuple(bias.shape)}."
-            )
-        if len(set(names)) != len(names) or not set(summaries or {}) <= set(names):
-            raise ValueError(
-                f"Expected different names, and summaries of some; got {list(names)} and {list(summaries or {})}."
-            )
-        self.names = list(names)
-        self.summaries = {name: AttributeSummary() for name in names} | dict(summaries or {})
-        self.statistics = statistics
-        self.register_buffer("weight", weight.detach().clone().float())
-        self.register_buffer("bias", bias.detach().clone().float())
-
-    @classmethod
-    def fit(
-        cls,
-        z_sem: torch.Tensor,
-        labels: Mapping[str, torch.Tensor],
-        groups: torch.Tensor | None = None,
-        kinds: Mapping[str, str] | None = None,
-        regularization: float = 0.01,
-        class_weight: str | float | None = "balanced",
-        num_folds: int = 5,
-    ) -> AttributeDirections:
-        """Fit each attribute on normalised codes, by a method that suits its kind.
-
-        ``binary``: logistic regression. ``continuous``: ridge regression. ``ordinal``: one direction and ordered
-        thresholds, see :class:`~monai_diffae.semantics.proportional_odds.ProportionalOdds`.
-
-        Args:
-            z_sem: codes of a data set, shape ``(N, D)``.
-            labels: for each attribute a number a code, shape ``(N,)``; NaN leaves the code out for this attribute.
-            groups: which codes belong together (slices of one subject), integers of shape ``(N,)``; the folds of the
-                cross-validation keep them together. ``None``: every code for itself.
-            kinds: ``binary``, ``ordinal`` or ``continuous``, by name. An attribute that is not named is binary if its
-                labels are 0 and 1, else continuous: ordinal must be asked for.
-            regularization: inverse strength, scikit-learn's ``C`` (``1 / alpha`` of the ridge). A small value turns
-                the direction towards the difference of the class means, which edits better than the sharpest boundary.
-            class_weight: of binary attributes: ``balanced``, ``None`` for every label the same, or a number, the weight
-                of a positive label where a negative one has 1.
-            num_folds: of the cross-validated scores; skipped where there are fewer groups (of each class, if binary).
-
-        Raises:
-            ValueError: if labels do not suit their kind (binary: both of 0 and 1; ordinal: integers, 3 to 20 grades;
-                continuous: two values or more), or for arguments out of range.
-        """
-        if unknown := set(kinds or {}) - set(labels):
-            raise ValueError(f"kinds names {sorted(unknown)}, which are not among the labels {list(labels)}.")
-        if not labels or not regularization > 0:
-            raise ValueError(f"Expected labels and regularization above 0; got {list(labels)} and {regularization}.")
-        statistics = LatentStatistics.fit(z_sem.cpu())
-        z_normalized = statistics.normalize(z_sem.cpu()).double().numpy()
-        group_ids = np.arange(len(z_sem)) if groups is None else groups.cpu().numpy()
-        fitted = {
-            name: fit_attribute(
-                name,
-                z_normalized,
-                np.asarray(values.cpu()).astype(float),
-                group_ids,
-                (kinds or {}).get(name),
-                regularization,
-                class_weight,
-                num_folds,
-            )
-            for name, values in labels.items()
-        }
-        weight = torch.stack([torch.from_numpy(weight) for weight, _, _ in fitted.values()])
-        bias = torch.tensor([bias for _, bias, _ in fitted.values()])
-        return cls(list(labels), weight, bias, statistics, {name: summary for name, (_, _, summary) in fitted.items()})
-
-    def index(self, name: str) -> int:
-        """Place of an attribute; ValueError for an unknown one."""
-        if name not in self.names:
-            raise ValueError(f"Unknown attribute {name!r}; there are {', '.join(self.names)}.")
-        return self.names.index(name)
-
-    def summary(self, name: str) -> AttributeSummary:
-        """What is known about an attribute; ValueError for an unknown one."""
-        self.index(name)
-        return self.summaries[name]
-
-    def scores(self, z_sem: torch.Tensor) -> torch.Tensor:
-        """Scores of the attributes, ``(B, D) -> (B, K)``.
-
-        Logits of binary ones, above 0 where the attribute is likelier than not; predicted values of ordinal and
-        continuous ones, in the label's unit.
-        """
-        return nn.functional.linear(self.statistics.normalize(z_sem), self.weight, self.bias)
-
-    def grades(self, z_sem: torch.Tensor, name: str) -> torch.Tensor:
-        """The grade of an ordinal attribute that the score falls in, ``(B, D) -> (B,)``; ValueError for other kinds."""
-        summary = self.summary(name)
-        if summary.kind != "ordinal":
-            raise ValueError(f"{name!r} is {summary.kind} and has no grades.")
-        scores = self.scores(z_sem)[:, self.index(name)].contiguous()
-        return scores.new_tensor(summary.grades)[torch.bucketize(scores, scores.new_tensor(summary.thresholds))]
 
     def direction(self, name: str, keep: str | Sequence[str] = ()) -> torch.Tensor:
         """Along which an attribute is edited: a unit vector in normalised z_sem, shape ``(D,)``.
@@ -158,21 +36,13 @@ class AttributeDirections(nn.Module):
             ValueError: for an unknown attribute, for one that is to change and to be kept, or if nothing is left of
                 the direction.
         """
-        keep = [keep] if isinstance(keep, str) else list(keep)
-        if name in keep:
-            raise ValueError(f"{name!r} is to be edited and cannot be kept.")
-        weight = self.weight.cpu().double()
-        w = weight[self.index(name)]
-        rest = w
-        if keep:
-            # Of length 1, since units differ between attributes.
-            others = nn.functional.normalize(weight[[self.index(other) for other in keep]]).T
-            # A driver that takes others which depend on each other.
-            rest = w - (others @ torch.linalg.lstsq(others, w[:, None], driver="gelsd").solution)[:, 0]
+        w = self.weight[self.index(name)].cpu().double()
+        rest = without_parts_along(w[None], self._kept_weights(name, keep))[0]
         if not rest.norm() > 1e-4 * w.norm():  # less is rounding
+            kept = [keep] if isinstance(keep, str) else keep
             raise ValueError(
-                f"Nothing is left of the direction of {name!r} without {', '.join(map(repr, keep)) or 'any other'}: "
-                + ("its score is a combination of theirs; keep fewer." if keep else "its weights are zero.")
+                f"Nothing is left of the direction of {name!r} without {', '.join(map(repr, kept)) or 'any other'}: "
+                + ("its score is a combination of theirs; keep fewer." if kept else "its weights are zero.")
             )
         return (rest / rest.norm()).to(self.weight)
 
@@ -221,15 +91,31 @@ class AttributeDirections(nn.Module):
         steps = (targets - scores) / torch.dot(self.weight[k], direction)
         return self.statistics.denormalize(self.statistics.normalize(z_sem) + steps[:, None] * direction)
 
-    def extrapolation(self, name: str, scores: float | torch.Tensor) -> torch.Tensor:
-        """How far scores lie outside those of the training data: :meth:`AttributeSummary.extrapolation`."""
-        return self.summary(name).extrapolation(scores)
+    def move_to_class_mean(
+        self, z_sem: torch.Tensor, name: str, share: float, keep: str | Sequence[str] = ()
+    ) -> torch.Tensor:
+        """A share of the straight way to the mean code of those with a binary attribute: it ends where codes are.
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Write everything to one file, which :meth:`load` reads without running code from it."""
-        write_attributes(path, self.names, self.summaries, self.state_dict())
+        Args:
+            z_sem: shape ``(B, D)``.
+            name: of the attribute.
+            share: 0 leaves a code as it is, 1 puts it at the mean, with nothing of its own left; down to -1 it goes to
+                the mean of those without the attribute.
+            keep: attributes whose scores must not change: the parts of the step along their weights are taken out.
 
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> AttributeDirections:
-        """Read a file of :meth:`save`; ValueError for a file that is none."""
-        return cls(**read_attributes(path))
+        Raises:
+            ValueError: for another share, an attribute that is not binary, directions without its class means, or what
+                cannot be kept (:meth:`direction`).
+        """
+        means = self.class_means_of(name)
+        self.direction(name, keep)  # for its errors
+        z_normalized = self.statistics.normalize(z_sem)
+        step = step_to_class_mean(z_normalized, means, share)
+        return self.statistics.denormalize(z_normalized + without_parts_along(step, self._kept_weights(name, keep)))
+
+    def _kept_weights(self, name: str, keep: str | Sequence[str]) -> torch.Tensor:
+        """Of the attributes that are kept while another is edited, ``(M, D)``."""
+        kept = [keep] if isinstance(keep, str) else keep
+        if name in kept:
+            raise ValueError(f"{name!r} is to be edited and cannot be kept.")
+        return self.weight[[self.index(other) for other in kept]]

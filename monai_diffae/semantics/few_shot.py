@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import dataclasses
 import logging
 
 import torch
@@ -19,10 +20,12 @@ def fit_few_shot(
     groups: torch.Tensor | None = None,
     regularization: float = 1.0,
 ) -> AttributeDirections:
-    """A classifier of one class from few labels: positive and negative, or positive and unlabelled.
+    """A classifier of one class from few labels: positive and negative, or positive and unlabelled, or all of them.
 
-    Where there is no negative label, the unlabelled codes stand in for the negative ones, as in the paper; else they
-    are not used. The classes are weighted to be balanced, whatever their numbers.
+    Unlabelled codes stand among the negative ones, as in the paper where there are no negative labels. Here they do so
+    beside negative labels too: they show what the other codes are like, which few negative labels cannot. That some of
+    them have the class is put right by :meth:`AttributeSummary.probability`, which their number in the summary tells.
+    The classes are weighted to be balanced, whatever their numbers.
 
     References:
         Diffusion Autoencoders, Preechakul et al., CVPR 2022, https://arxiv.org/abs/2111.15640, Sec. 5.4 (few-shot
@@ -48,12 +51,8 @@ def fit_few_shot(
     counts = f"{int(positive.sum())} positive, {int(negative.sum())} negative, {int(unlabelled.sum())} unlabelled"
     if not positive.any() or not (negative | unlabelled).any():
         raise ValueError(f"{name!r} needs positive labels, and negative ones or unlabelled images; got {counts}.")
-    others = negative if negative.any() else unlabelled
-    logger.info(f"{name}: fitted on {counts} codes; the {'negative' if negative.any() else 'unlabelled'} ones are 0.")
-    chosen = positive | others
-    return AttributeDirections.fit(
-        z_sem[chosen],
-        {name: positive[chosen].double()},
-        None if groups is None else groups[chosen],
-        regularization=regularization,
-    )
+    logger.info(f"{name}: fitted on {counts} codes; the unlabelled ones stand among the negative ones.")
+    directions = AttributeDirections.fit(z_sem, {name: positive.double()}, groups, regularization=regularization)
+    summary = directions.summary(name)
+    directions.summaries[name] = dataclasses.replace(summary, num_unlabelled=int(unlabelled.sum()))
+    return directions

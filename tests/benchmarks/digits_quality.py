@@ -3,21 +3,28 @@
 
     python tests/benchmarks/digits_quality.py
 
-Reconstruction: PSNR on 500 test digits with encoded and random x_T. Code: a linear probe on z_sem for the digit, beside
-the same on as many principal components of the pixels, and R^2 of measured slant and stroke thickness. Edits: share of
-"towards 8" edits that an independent classifier of images calls an 8. Samples: that classifier's verdict on conditional
-samples from 20 labels a class, and the Frechet distance of unconditional ones in its features, beside that of as many
-real images.
+``reconstruction``: PSNR on 500 test digits with encoded and random x_T. ``code``: a linear probe on z_sem for the
+digit, beside the same on as many principal components of the pixels, and R^2 of measured slant and stroke thickness.
+``edits``: of those of the 500 that are no 8, the share that an independent classifier of images calls an 8 after an
+edit along the direction of 8 or towards the mean of the eights, and the correlation of slant and thickness, measured on
+the images, before and after it. ``samples``: that classifier's verdict on conditional samples from 20 labels a class,
+and the Frechet distance of unconditional ones in its features, beside that of as many real images.
+
+``--only edits`` measures one section and keeps the other rows of the table; ``--jobs`` spreads images over processes.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import itertools
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
+from digits_judge import MEASURES, correlation, train_classifier
+from joblib import Parallel, delayed
 from monai.bundle import ConfigParser
 from monai.data import DataLoader
 from monai.metrics import FIDMetric, PSNRMetric
@@ -38,6 +45,8 @@ from monai_diffae.inferers import (
 from monai_diffae.semantics import AttributeDirections, fit_few_shot
 
 LABELS = ("digit", "slant", "thickness")
+WORKFLOWS = ("inference", "sample", "conditional_sample")
+LABEL_DRAWS, NUM_UNLABELLED = 5, 1000
 
 
 def load_split(config: ConfigParser, folder: Path, split: str) -> dict[str, torch.Tensor]:
@@ -51,145 +60,181 @@ def load_split(config: ConfigParser, folder: Path, split: str) -> dict[str, torc
     return {"image": images} | {name: torch.cat([batch[name] for batch in batches]) for name in LABELS}
 
 
-def in_parts(function, x: torch.Tensor, size: int = 125) -> torch.Tensor:
-    return torch.cat([function(part) for part in x.split(size)])
+class Bench:
+    """The networks and the digits; a method a section yields rows of name, value and unit."""
 
+    SECTIONS = ("reconstruction", "code", "edits", "samples")
 
-def train_classifier(images: torch.Tensor, labels: torch.Tensor, epochs: int = 12) -> Classifier:
-    """A small convolutional network that has seen real images only."""
-    torch.manual_seed(0)
-    network = Classifier((1, 32, 32), 10, channels=(16, 32, 64), strides=(2, 2, 2), num_res_units=1, norm="batch")
-    optimizer = torch.optim.Adam(network.parameters(), 2e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=epochs * -(-len(images) // 64))
-    for _ in range(epochs):
-        for part in torch.randperm(len(images)).split(64):
-            shift = torch.randint(-2, 3, (2,)).tolist()
-            loss = torch.nn.functional.cross_entropy(network(images[part].roll(shift, (2, 3))), labels[part])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-    return network.eval()
+    def __init__(self, args: argparse.Namespace) -> None:
+        configs, data = args.bundle_root / "configs", args.data or args.bundle_root / "data"
+        config, self.sampling = ConfigParser(), ConfigParser()
+        config.read_config(configs / "inference.yaml")
+        self.sampling.read_config([configs / f"{name}.yaml" for name in WORKFLOWS])
+        self.models = args.models or args.bundle_root / "models"
+        for parser in (config, self.sampling):
+            parser["bundle_root"], parser["device"] = str(args.bundle_root), args.device
+            parser["progress"] = False
+        self.sampling["latent_ckpt_path"] = str(self.models / "latent.pt")
+        self.sampling["statistics_path"] = str(self.models / "statistics.pt")
+        self.device, self.jobs, self.count = args.device, args.jobs, args.num_images
+        self.train, self.test = (load_split(config, data / split, split) for split in ("train", "test"))
+        network = load_weights(config.get_parsed_content("network"), self.models / "model.pt").eval()
+        self.network = network.to(memory_format=torch.channels_last)  # faster on CPUs
+        self.exact = config.get_parsed_content("autoencoding")
+        self.chosen = self.test["image"][: self.count]
+        self.z_train, self.z_test = (self.in_parts(network.encode, data["image"]) for data in (self.train, self.test))
+
+    @torch.no_grad()
+    def in_parts(self, function, *x: torch.Tensor, size: int = 25) -> torch.Tensor:
+        parts = zip(*(one.to(self.device).split(size) for one in x))
+        return torch.cat(Parallel(self.jobs)(delayed(function)(*part) for part in parts)).detach().cpu()
+
+    @cached_property
+    def x_T(self) -> torch.Tensor:
+        """Encoded, of the chosen images."""
+        network, exact = self.network, self.exact
+        return self.in_parts(lambda x, z: exact.invert(x, network, z), self.chosen, self.z_test[: self.count])
+
+    @cached_property
+    def judge(self) -> Classifier:
+        return train_classifier(self.train["image"], self.train["digit"].long()).to(self.device)
+
+    def verdict(self, images: torch.Tensor) -> torch.Tensor:
+        judge = self.judge  # trained before gradients are switched off
+        with torch.no_grad():
+            return judge(images.to(self.device)).argmax(dim=1).cpu()
+
+    def judge_features(self, images: torch.Tensor) -> torch.Tensor:
+        judge = self.judge
+        with torch.no_grad():
+            return judge.net(images.to(self.device)).mean(dim=(2, 3)).cpu().double()
+
+    def reconstruction(self):
+        network, exact, chosen = self.network, self.exact, self.chosen
+        steps = exact.num_inference_steps
+        explicit = DiffusionAutoencoderInferer(exact.scheduler, 100, verbose=False)
+        x_T, z_sem = self.x_T, self.z_test[: self.count]
+        results = {
+            f"encoded x_T ({exact.inversion}), {steps} steps": self.in_parts(
+                lambda z, x: exact.decode(z, x, network), z_sem, x_T
+            ),
+            f"random x_T, {steps} steps": self.in_parts(
+                lambda x: ReconstructionInferer(exact, x_T="random")(x, network), chosen
+            ),
+            "encoded x_T (explicit), 100 + 100 steps": self.in_parts(
+                lambda x: ReconstructionInferer(explicit)(x, network), chosen
+            ),
+        }
+        for name, result in results.items():
+            psnr = PSNRMetric(max_val=2.0, reduction="none")(result, chosen).mean().item()
+            yield f"PSNR of {self.count} test digits, {name}", psnr, "dB"
+
+    def code(self):
+        dims = self.z_train.shape[1]
+        pca = PCA(dims, random_state=0).fit(self.train["image"].flatten(1))
+        features = {
+            f"z_sem ({dims})": (self.z_train.numpy(), self.z_test.numpy()),
+            f"{dims} principal components": tuple(
+                pca.transform(data["image"].flatten(1)) for data in (self.train, self.test)
+            ),
+        }
+        for name, (x_train, x_test) in features.items():
+            probe = make_pipeline(StandardScaler(), LogisticRegressionCV(Cs=np.logspace(-3, 1, 5), max_iter=1000))
+            accuracy = probe.fit(x_train, self.train["digit"]).score(x_test, self.test["digit"])
+            yield f"accuracy of the digit, linear probe on {name}", accuracy, ""
+            for label in ("slant", "thickness"):
+                probe = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-1, 4, 11)))
+                r2 = probe.fit(x_train, self.train[label]).score(x_test, self.test[label])
+                yield f"R^2 of the {label}, linear probe on {name}", r2, ""
+
+    def edits(self):
+        right = (self.verdict(self.test["image"]) == self.test["digit"]).double().mean().item()
+        yield "accuracy of the judge on real test digits", right, ""
+        directions = AttributeDirections.load(self.models / "attributes.pt")
+        network, exact = self.network, self.exact
+        other = self.test["digit"][: self.count] != 8
+        images, z_sem, x_T = self.chosen[other], self.z_test[: self.count][other], self.x_T[other]
+        edits = {f"along the direction by {a}": directions.move(z_sem, "is_8", a) for a in (0.5, 1.0, 1.5, 2.0)}
+        for keep, share in itertools.product(([], ["slant", "thickness"]), (0.5, 0.75, 1.0)):
+            name = f"{share:.0%} to the class mean" + (f", keeping {' and '.join(keep)}" if keep else "")
+            edits[name] = directions.move_to_class_mean(z_sem, "is_8", share, keep)
+        for name, moved in edits.items():
+            result = self.in_parts(lambda z, x: exact.decode(z, x, network), moved, x_T)
+            share = (self.verdict(result) == 8).double().mean().item()
+            yield f"share that the judge calls an 8 of {len(images)} other digits moved {name}", share, ""
+            for label in MEASURES:
+                kept = correlation(label, images, result)
+                yield f"correlation of the {label} before and after, moved {name}", kept, ""
+
+    def samples(self):
+        loops, sampler, regularization = (
+            self.sampling.get_parsed_content(key) for key in ("autoencoding", "any_latent_sampler", "regularization")
+        )
+        shape, network = self.test["image"].shape[1:], self.network
+        samples = self.in_parts(lambda k: SamplingInferer(loops, sampler, shape)(k, network), torch.arange(self.count))
+        real, fid = self.judge_features(self.chosen), FIDMetric()
+        for name, images in (
+            (f"{self.count} samples", samples),
+            (f"{self.count} training digits", self.train["image"]),
+        ):
+            distance = fid(self.judge_features(images[: self.count]), real).item()
+            yield f"Frechet distance, {name} to test digits", distance, ""
+
+        def of_class(draw: int, few: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+            classifier = fit_few_shot(few, labels, "digit", regularization=regularization)
+            conditional = ConditionalLatentSampler(sampler, classifier, "digit", prior=0.1)
+            # Sample k is a function of k: other draws of labels get other samples.
+            numbers = torch.arange(10 * draw, 10 * draw + 10, device=device)
+            return SamplingInferer(loops, conditional, shape).predict(numbers, network)
+
+        draws, device = list(np.ndindex(10, LABEL_DRAWS)), self.device
+        tasks = ((draw, *self.few_labels(digit, draw)) for digit, draw in draws)
+        results = Parallel(self.jobs)(delayed(of_class)(*task) for task in tasks)
+        right = np.array([(self.verdict(r["sample"]) == d).double().mean() for r, (d, _) in zip(results, draws)])
+        tries, right = np.mean([r["tries"].double().mean() for r in results]), right.reshape(10, LABEL_DRAWS)
+        labels = f"20 labels of the class, 20 others, {NUM_UNLABELLED} unlabelled; {LABEL_DRAWS} draws of them"
+        yield f"accuracy of the judge on {100 * LABEL_DRAWS} conditional samples, {labels}", right.mean(), ""
+        yield "standard deviation of that between draws of the labels", right.mean(axis=0).std(ddof=1), ""
+        for digit, share in enumerate(right.mean(axis=1)):
+            yield f"accuracy of the judge on conditional samples of a {digit}", share, ""
+        yield "acceptance rate of conditional samples", 1 / tries, ""
+
+    def few_labels(self, digit: int, draw: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Codes of test digits with a label and of training digits without, and 1, 0 or NaN."""
+        random, is_digit = np.random.default_rng([digit, draw]), (self.test["digit"] == digit).numpy()
+        few = np.concatenate([random.permutation(np.flatnonzero(mask))[:20] for mask in (is_digit, ~is_digit)])
+        unlabelled = random.permutation(len(self.z_train))[:NUM_UNLABELLED]
+        labels = np.concatenate([is_digit[few], np.full(NUM_UNLABELLED, np.nan)])
+        return torch.cat([self.z_test[few], self.z_train[unlabelled]]), torch.from_numpy(labels)
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--bundle_root", type=Path, default=Path("bundles/natural_images_diffae"))
+    arguments.add_argument("--data", type=Path, help="folder of train and test; the bundle's data by default")
     arguments.add_argument("--models", type=Path, help="folder of the weights; the bundle's models by default")
     arguments.add_argument("--output", type=Path, help="the bundle's docs/metrics.csv by default")
-    arguments.add_argument("--num_images", type=int, default=500, help="to reconstruct, and to sample")
+    arguments.add_argument("--num_images", type=int, default=500, help="to reconstruct, to edit, and to sample")
+    arguments.add_argument("--only", nargs="+", choices=Bench.SECTIONS, default=Bench.SECTIONS)
+    arguments.add_argument("--jobs", type=int, default=1)
     arguments.add_argument("--device", default="cpu")
     args = arguments.parse_args()
-    models = args.models or args.bundle_root / "models"
-    config, sampling = ConfigParser(), ConfigParser()
-    config.read_config(args.bundle_root / "configs" / "inference.yaml")
-    sampling.read_config([args.bundle_root / "configs" / f"{name}.yaml" for name in ("inference", "sample")])
-    for parser in (config, sampling):
-        parser["bundle_root"], parser["device"] = str(args.bundle_root), args.device
-        parser["progress"] = False
-    sampling["latent_ckpt_path"], sampling["statistics_path"] = str(models / "latent.pt"), str(models / "statistics.pt")
-    train = load_split(config, args.bundle_root / "data" / "train", "train")
-    test = load_split(config, args.bundle_root / "data" / "test", "test")
-    network = load_weights(config.get_parsed_content("network"), models / "model.pt").eval()
-    exact = config.get_parsed_content("autoencoding")
-    steps = exact.num_inference_steps
-    explicit = DiffusionAutoencoderInferer(exact.scheduler, 100, verbose=False)
-    rows: list[tuple[str, float, str]] = []
-
-    def add(name: str, value: float, unit: str = "") -> None:
-        rows.append((name, value, unit))
-        print(f"{name}: {value:.4g} {unit}", flush=True)
-
-    # Reconstruction
-    chosen = test["image"][: args.num_images].to(args.device)
-    psnr = PSNRMetric(max_val=2.0, reduction="none")
-    for name, inferer, x_T in (
-        (f"encoded x_T ({exact.inversion}), {steps} steps", exact, "encode"),
-        ("encoded x_T (explicit), 100 + 100 steps", explicit, "encode"),
-        (f"random x_T, {steps} steps", exact, "random"),
-    ):
-        task = ReconstructionInferer(inferer, x_T=x_T)
-        result = in_parts(lambda part, task=task: task(part, network), chosen)
-        add(f"PSNR, {name}", psnr(result, chosen).mean().item(), "dB")
-
-    # Code
-    with torch.no_grad():
-        codes = {k: in_parts(network.encode, d["image"].to(args.device)).cpu() for k, d in (("a", train), ("b", test))}
-    pca = PCA(config["z_dim"], random_state=0).fit(train["image"].flatten(1))
-    features = {
-        f"z_sem ({config['z_dim']})": (codes["a"].numpy(), codes["b"].numpy()),
-        f"{config['z_dim']} principal components": tuple(pca.transform(d["image"].flatten(1)) for d in (train, test)),
-    }
-    for name, (x_train, x_test) in features.items():
-        probe = make_pipeline(StandardScaler(), LogisticRegressionCV(Cs=np.logspace(-3, 1, 5), max_iter=1000))
-        add(
-            f"accuracy of the digit, linear probe on {name}",
-            probe.fit(x_train, train["digit"]).score(x_test, test["digit"]),
-        )
-        for label in ("slant", "thickness"):
-            probe = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-1, 4, 11)))
-            add(
-                f"R^2 of the {label}, linear probe on {name}",
-                probe.fit(x_train, train[label]).score(x_test, test[label]),
-            )
-
-    # The judge
-    judge = train_classifier(train["image"], train["digit"].long()).to(args.device)
-
-    @torch.no_grad()
-    def verdict(images: torch.Tensor) -> torch.Tensor:
-        return in_parts(judge, images.to(args.device)).argmax(dim=1).cpu()
-
-    @torch.no_grad()
-    def judge_features(images: torch.Tensor) -> torch.Tensor:
-        return in_parts(lambda part: judge.net(part).mean(dim=(2, 3)), images.to(args.device)).cpu().double()
-
-    add("accuracy of the judge on real test digits", (verdict(test["image"]) == test["digit"]).double().mean().item())
-
-    # Edits
-    directions = AttributeDirections.load(models / "attributes.pt")
-    other = test["image"][test["digit"] != 8][:200].to(args.device)
-    with torch.no_grad():
-        z_sem = network.encode(other)
-    x_T = exact.invert(other, network, z_sem)
-    for amount in (0.5, 1.0, 1.5, 2.0):
-        edits = exact.decode(directions.move(z_sem, "is_8", amount), x_T, network)
-        add(
-            f"share of edits towards 8 by {amount} that the judge calls an 8",
-            (verdict(edits) == 8).double().mean().item(),
-        )
-
-    # Samples
-    loops, sampler = sampling.get_parsed_content("autoencoding"), sampling.get_parsed_content("any_latent_sampler")
-    shape = test["image"].shape[1:]
-    indices = torch.arange(args.num_images, device=args.device)
-    samples = in_parts(lambda part: SamplingInferer(loops, sampler, shape)(part, network), indices).cpu()
-    real = judge_features(test["image"][: args.num_images])
-    fid = FIDMetric()
-    add(f"Frechet distance, {args.num_images} samples to test digits", fid(judge_features(samples), real).item())
-    add(
-        f"Frechet distance, {args.num_images} training digits to test digits",
-        fid(judge_features(train["image"][: args.num_images]), real).item(),
-    )
-    right, tries = [], []
-    for digit in range(10):
-        is_digit = test["digit"] == digit
-        few = torch.cat([torch.nonzero(is_digit)[:20, 0], torch.nonzero(~is_digit)[:20, 0]])
-        few_labels = is_digit[few].double()
-        classifier = fit_few_shot(codes["b"][few], few_labels, "digit")
-        conditional = ConditionalLatentSampler(sampler, classifier, "digit", prior=0.1)
-        result = SamplingInferer(loops, conditional, shape).predict(torch.arange(20, device=args.device), network)
-        right.append((verdict(result["sample"]) == digit).double().mean().item())
-        tries.append(result["tries"].double().mean().item())
-        print(f"conditional samples of {digit}: {right[-1]:.2f} right, {tries[-1]:.1f} tries each", flush=True)
-    add("accuracy of the judge on conditional samples, 20 labels of the class and 20 others", float(np.mean(right)))
-    add("acceptance rate of conditional samples", 1 / float(np.mean(tries)))
-
     output = args.output or args.bundle_root / "docs" / "metrics.csv"
+    rows: dict[str, list[list]] = {section: [] for section in Bench.SECTIONS}
+    if set(args.only) != set(Bench.SECTIONS):
+        with open(output, newline="") as f:
+            for row in csv.DictReader(f):
+                if row["section"] not in args.only:
+                    rows[row["section"]].append(list(row.values()))
+    bench = Bench(args)
+    for section in args.only:
+        for name, value, unit in getattr(bench, section)():
+            rows[section].append([section, name, f"{value:.4g}", unit])
+            print(f"{name}: {value:.4g} {unit}", flush=True)
     with open(output, "w", newline="") as f:
         table = csv.writer(f)
-        table.writerow(["measure", "value", "unit"])
-        table.writerows([name, f"{value:.4g}", unit] for name, value, unit in rows)
+        table.writerow(["section", "measure", "value", "unit"])
+        table.writerows(row for section in rows.values() for row in section)
 
 
 if __name__ == "__main__":

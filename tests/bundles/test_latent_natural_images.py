@@ -187,8 +187,8 @@ def write_labels(path, faces, labels: dict[int, str]):
         table.writerows([faces / f"{i:02d}.png", label] for i, label in labels.items())
 
 
-@pytest.mark.parametrize("negatives", [True, False])
-def test_a_class_is_sampled_from_twenty_labels(trained, bundle, faces, tmp_path, negatives):
+@pytest.mark.parametrize(("negatives", "max_unlabelled"), [(True, 0), (True, 5), (False, 1000)])
+def test_a_class_is_sampled_from_twenty_labels(trained, bundle, faces, tmp_path, negatives, max_unlabelled):
     file = tmp_path / "few.csv"
     write_labels(file, faces, {i: "1" if i < 10 else ("0" if negatives else "") for i in range(20)})
     workflow = bundle.run(
@@ -198,6 +198,7 @@ def test_a_class_is_sampled_from_twenty_labels(trained, bundle, faces, tmp_path,
         output_dir=str(tmp_path),
         labels_file=str(file),
         attribute="label",
+        max_unlabelled=max_unlabelled,
         num_samples=6,
         batch_size=4,
         **weights_of(trained),
@@ -205,7 +206,9 @@ def test_a_class_is_sampled_from_twenty_labels(trained, bundle, faces, tmp_path,
     labels = workflow.parser.get_parsed_content("labelled")["label"]
     assert (labels == 1).sum() == 10
     assert (labels == 0).sum() == (10 if negatives else 0)
-    assert labels.isnan().sum() == (0 if negatives else NUM_FACES - 10)
+    num_unlabelled = min(max_unlabelled, NUM_FACES - (20 if negatives else 10))
+    assert labels.isnan().sum() == num_unlabelled
+    assert workflow.parser.get_parsed_content("classifier").summary("label").num_unlabelled == num_unlabelled
     rows = read_table(tmp_path / "latents.csv")
     tries = [int(row["tries"]) for row in rows]
     assert len(rows) == len(list((tmp_path / "samples").iterdir())) == 6

@@ -194,6 +194,28 @@ def test_targets_are_reached(faces, weights, fitted, tmp_path, attribute, target
     assert len(list(tmp_path.glob("*_edit*.png"))) == COUNT * len(expected)
 
 
+@pytest.mark.parametrize(
+    ("share", "keep", "num_steps"), [(1.0, [], 1), ([-0.5, 0.75], ["brightness"], 1), (0.8, "grade", 2)]
+)
+def test_pictures_are_moved_to_a_class_mean(faces, weights, fitted, tmp_path, share, keep, num_steps):
+    options = {"attribute": "bright", "to_class_mean": share, "keep": keep, "num_steps": num_steps}
+    options |= {"dataset_dir": str(faces), "ckpt_path": weights, "attributes_path": str(fitted / "attributes.pt")}
+    workflow = run("manipulate", output_dir=str(tmp_path), **options, **STEPS)
+    rows = read_table(tmp_path / "edits.csv")
+    shares = share if isinstance(share, list) else [share] * num_steps
+    assert [float(row["to_class_mean"]) for row in rows] == shares * COUNT
+    directions = AttributeDirections.load(fitted / "attributes.pt")
+    kept = [directions.index(name) for name in ([keep] if isinstance(keep, str) else keep)]
+    latents = torch.tensor([[float(row[f"z_{i}"]) for i in range(64)] for row in read_table(tmp_path / "latents.csv")])
+    moved = directions.move_to_class_mean(latents, "bright", shares[-1], keep)
+    after = [float(row["score_after"]) for row in rows[len(shares) - 1 :: len(shares)]]
+    np.testing.assert_allclose(after, directions.scores(moved)[:, 0], atol=2e-3)
+    np.testing.assert_allclose(directions.scores(moved)[:, kept], directions.scores(latents)[:, kept], atol=2e-3)
+    assert all(float(row["distance"]) > 0 for row in rows)
+    assert len(list(tmp_path.glob("*_edit*.png"))) == COUNT * len(shares)
+    assert len(set(workflow.inferer.titles)) == len(shares)
+
+
 def test_command_line_takes_a_target_and_ends_an_error_with_its_cause(faces, weights, fitted, tmp_path):
     command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(config_files("manipulate"))]
     options = {"bundle_root": BUNDLE, "dataset_dir": faces, "output_dir": tmp_path / "out", "ckpt_path": weights}
@@ -208,4 +230,7 @@ def test_command_line_takes_a_target_and_ends_an_error_with_its_cause(faces, wei
     failed = subprocess.run([*target, "--amount", "0.3"], cwd=tmp_path, capture_output=True, text=True)
     assert failed.returncode != 0
     last_line = failed.stderr.strip().splitlines()[-1]
-    assert last_line == "ValueError: Give exactly one of amount and target; got 0.3 and 'across'."
+    assert (
+        last_line
+        == "ValueError: Give exactly one of amount, target and to_class_mean; got amount=0.3 and target='across'."
+    )

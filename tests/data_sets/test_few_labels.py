@@ -17,21 +17,24 @@ def write(tmp_path, text: str):
     return file
 
 
-def test_positive_and_negative_files_are_enough_by_themselves(data, tmp_path):
+def test_without_unlabelled_files_the_labelled_ones_are_left(data, tmp_path):
     file = write(tmp_path, "file,label\n3.png,1\n1.png,0\n2.png,\n")
-    items = few_shot_data(data, file)
+    items = few_shot_data(data, file, max_unlabelled=0)
     assert [(item["image"][-5:], item["label"]) for item in items] == [("1.png", 0.0), ("3.png", 1.0)]
 
 
 @pytest.mark.parametrize("max_unlabelled", [3, 100])
-def test_without_negative_ones_some_unlabelled_files_are_drawn(data, tmp_path, max_unlabelled):
-    file = write(tmp_path, "file,round,label\n3.png,0,1\n4.png,0,1.0\n2.png,0,\n")
+@pytest.mark.parametrize("negative", [0, 1])
+def test_some_unlabelled_files_are_drawn_with_negative_ones_and_without(data, tmp_path, max_unlabelled, negative):
+    rows = "3.png,0,1\n4.png,0,1.0\n2.png,0,\n" + negative * "5.png,1,0\n"
+    file = write(tmp_path, f"file,round,label\n{rows}")
     items = few_shot_data(data, file, max_unlabelled=max_unlabelled, seed=1)
     assert [item["image"] for item in items] == sorted(
         (i["image"] for i in items), key=[i["image"] for i in data].index
     )
     assert sum(item["label"] == 1 for item in items) == 2
-    assert sum(math.isnan(item["label"]) for item in items) == min(max_unlabelled, 10)
+    assert sum(item["label"] == 0 for item in items) == negative
+    assert sum(math.isnan(item["label"]) for item in items) == min(max_unlabelled, 10 - negative)
     again = few_shot_data(data, file, max_unlabelled=max_unlabelled, seed=1)
     assert [item["image"] for item in again] == [item["image"] for item in items]
 
@@ -44,7 +47,7 @@ def test_the_draw_depends_on_the_seed(data, tmp_path):
 
 def test_another_column_can_hold_the_labels(data, tmp_path):
     file = write(tmp_path, "file,smile\n3.png,1\n4.png,0\n")
-    assert len(few_shot_data(data, file, "smile")) == 2
+    assert len(few_shot_data(data, file, "smile", max_unlabelled=0)) == 2
     with pytest.raises(ValueError, match=r"no column label; it has \['file', 'smile'\]"):
         few_shot_data(data, file)
 

@@ -190,7 +190,9 @@ def test_the_table_of_edits_has_a_row_an_item_with_its_scores(tmp_path, device, 
     assert [path.name for path in saver.filename.parent.iterdir()] == ["edits.csv"]
 
 
-@pytest.mark.parametrize("edits", [{"target": ["boundary", 2, "across"]}, {"amount": [-1.0, 0.5, 2.0]}])
+@pytest.mark.parametrize(
+    "edits", [{"target": ["boundary", 2, "across"]}, {"amount": [-1.0, 0.5, 2.0]}, {"to_class_mean": [-1, 0.5, 1]}]
+)
 def test_the_table_of_a_series_has_a_row_an_edit(tmp_path, device, edits):
     saver = EditsTableSaver(tmp_path / "edits.csv", "lesion", **edits)
     header, *rows = run_edits(saver, tmp_path, device, [0.0, 2.0, 9.0])
@@ -202,9 +204,9 @@ def test_the_table_of_a_series_has_a_row_an_edit(tmp_path, device, edits):
     assert [row[4:] for row in rows] == [["0", "0"], ["2", "1.5"], ["9", "nan"]] * 3
 
 
-@pytest.mark.parametrize("edits", [{}, {"amount": 0.3, "target": "boundary"}])
-def test_edits_are_by_an_amount_or_to_a_target(edits):
-    with pytest.raises(ValueError, match="exactly one of amount and target"):
+@pytest.mark.parametrize("edits", [{}, {"amount": 0.3, "target": "boundary"}, {"amount": 0.3, "to_class_mean": 1}])
+def test_edits_are_by_an_amount_or_to_a_target_or_to_a_class_mean(edits):
+    with pytest.raises(ValueError, match=r"exactly one of amount, target and to_class_mean; got (none|amount=0.3 and)"):
         EditsTableSaver("edits.csv", "lesion", **edits)
 
 

@@ -24,7 +24,9 @@ def attributes() -> AttributeDirections:
     mean, weight = torch.randn(8, generator=random), torch.randn(2, 8, generator=random)
     statistics = LatentStatistics(mean, torch.rand(8, generator=random) + 0.5)
     summaries = {"age": AttributeSummary("continuous", score_min=-50.0, score_max=50.0, score_std=10.0)}
-    return AttributeDirections(["age", "lesion"], weight, torch.tensor([0.5, -1.5]), statistics, summaries)
+    means = torch.randn(2, 2, 8, generator=random)
+    means[0] = torch.nan  # of a continuous attribute
+    return AttributeDirections(["age", "lesion"], weight, torch.tensor([0.5, -1.5]), statistics, summaries, means)
 
 
 @pytest.fixture
@@ -99,6 +101,44 @@ def test_manipulation_to_a_target_gives_every_image_that_score(
     edit = loops.decode(attributes.move_to(z_sem, attribute, target), x_T, tiny_autoencoder)
     torch.testing.assert_close(result["edit"], edit, rtol=0, atol=1e-5)
     assert result["difference"].abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("share", [0.75, -1])
+@pytest.mark.parametrize("keep", [[], "age"])
+def test_manipulation_to_a_class_mean_decodes_the_code_moved_there(
+    tiny_autoencoder, images, loops, attributes, share, keep
+):
+    inferer = ManipulationInferer(loops, attributes, "lesion", to_class_mean=share, keep=keep)
+    result = inferer.predict(images, tiny_autoencoder)
+    z_sem = tiny_autoencoder.encode(images)
+    x_T = loops.invert(images, tiny_autoencoder, z_sem)
+    moved = attributes.move_to_class_mean(z_sem, "lesion", share, keep)
+    torch.testing.assert_close(result["edit"], loops.decode(moved, x_T, tiny_autoencoder), rtol=0, atol=1e-5)
+    torch.testing.assert_close(result["score_after"], attributes.scores(moved)[:, 1].detach(), rtol=0, atol=1e-5)
+    distance = ((moved - z_sem) / attributes.statistics.std).norm(dim=1).detach()
+    torch.testing.assert_close(result["distance"], distance)
+    assert distance.min() > 0.5
+    assert result["difference"].abs().max() > 1e-4
+
+
+def test_manipulation_stacks_a_series_of_shares(tiny_autoencoder, images, loops, attributes):
+    shares = [-0.5, 0.5, 1.0]
+    series = ManipulationInferer(loops, attributes, "lesion", to_class_mean=shares).predict(images, tiny_autoencoder)
+    for i, share in enumerate(shares):
+        single = ManipulationInferer(loops, attributes, "lesion", to_class_mean=share).predict(images, tiny_autoencoder)
+        for key in ("edit", "difference", "score_after", "distance"):
+            torch.testing.assert_close(series[key][:, i], single[key], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("keep", [[], ["age"]])
+def test_steps_lead_straight_to_the_class_mean(tiny_autoencoder, images, loops, attributes, keep):
+    options = {"to_class_mean": 0.8, "keep": keep}
+    steps = ManipulationInferer(loops, attributes, "lesion", **options, num_steps=2).predict(images, tiny_autoencoder)
+    for i, share in enumerate((0.4, 0.8)):
+        options["to_class_mean"] = share
+        single = ManipulationInferer(loops, attributes, "lesion", **options).predict(images, tiny_autoencoder)
+        for key in ("edit", "score_after", "distance"):
+            torch.testing.assert_close(steps[key][:, i], single[key], rtol=1e-4, atol=1e-4)
 
 
 def test_manipulation_stacks_a_series_of_targets_of_both_kinds(tiny_autoencoder, images, loops, attributes):
@@ -242,6 +282,9 @@ def test_steps_of_an_aimed_move_are_shares_of_it(tiny_autoencoder, images, loops
         ({"amount": [-1, 0.25]}, ["lesion -1.00", "lesion +0.25"]),
         ({"target": "across"}, ["lesion to across"]),
         ({"target": [-1.5, 2, "boundary"]}, ["lesion to -1.5", "lesion to 2", "lesion to boundary"]),
+        ({"to_class_mean": 0.75}, ["lesion +75% to mean"]),
+        ({"to_class_mean": [-1, 0.125]}, ["lesion -100% to mean", "lesion +12.5% to mean"]),
+        ({"to_class_mean": 1, "num_steps": 2}, ["lesion +100% to mean, 1/2", "lesion +100% to mean, 2/2"]),
         ({"target": 2.0, "num_steps": 2}, ["lesion to 2, 1/2", "lesion to 2, 2/2"]),
     ],
 )
@@ -252,8 +295,13 @@ def test_manipulation_has_a_title_for_each_edit(loops, attributes, edit, titles)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"amount": None}, "exactly one of amount and target; got None and None"),
-        ({"target": "boundary"}, "exactly one of amount and target; got 0.3 and 'boundary'"),
+        ({"amount": None}, "exactly one of amount, target and to_class_mean; got none of them"),
+        ({"target": "boundary"}, "to_class_mean; got amount=0.3 and target='boundary'"),
+        ({"to_class_mean": 0.5}, "to_class_mean; got amount=0.3 and to_class_mean=0.5"),
+        ({"amount": None, "target": 1, "to_class_mean": 0.5}, "got target=1 and to_class_mean=0.5"),
+        ({"amount": None, "to_class_mean": [0.5, 2]}, "is a number from -1 .*; got 2"),
+        ({"attribute": "age", "amount": None, "to_class_mean": 0.5}, "'age' is continuous and has no two classes"),
+        ({"amount": None, "to_class_mean": 0.5, "keep": "lesion"}, "'lesion' is to be edited and cannot be kept"),
         ({"amount": None, "target": "left"}, "'boundary' or 'across'; got 'left'"),
         ({"amount": None, "target": [0.0, "left"]}, "'boundary' or 'across'; got 'left'"),
         ({"attribute": "age", "amount": None, "target": "across"}, "continuous and has no boundary"),

@@ -20,7 +20,7 @@ from monai_diffae.inferers import (
 from monai_diffae.inferers.autoencoding import StochasticCode
 from monai_diffae.networks import LatentDenoiser
 from monai_diffae.schedulers import InvertibleDDIMScheduler
-from monai_diffae.semantics import AttributeDirections, LatentStatistics
+from monai_diffae.semantics import AttributeDirections, AttributeSummary, LatentStatistics
 
 Z_DIM = 8
 
@@ -228,6 +228,26 @@ def test_a_certain_class_is_accepted_at_the_first_try(normal_sampler, statistics
 def test_numbers_out_of_range_are_refused(normal_sampler, statistics, options):
     with pytest.raises(ValueError, match="max_tries of 1 or more and prior in"):
         ConditionalLatentSampler(normal_sampler, classifier(statistics, 0.0), "bright", **options)
+
+
+def test_codes_of_a_classifier_with_unlabelled_ones_are_accepted_by_their_corrected_probability(
+    normal_sampler, statistics
+):
+    classified = classifier(statistics, 0.0)
+    classified.summaries["bright"] = AttributeSummary(num_labels=60, num_positive=20, num_unlabelled=30)
+    sampler = ConditionalLatentSampler(normal_sampler, classified, "bright", prior=0.2)
+    z_sem = normal_sampler(range(50))["z_sem"]
+    logits = classified.scores(z_sem)[:, 0]
+    expected = classified.summary("bright").probability(logits, 0.2)
+    torch.testing.assert_close(sampler.probability(z_sem), expected)
+    assert (expected > torch.sigmoid(logits + math.log(0.25)) + 1e-3).any()
+
+
+def test_a_class_of_values_is_refused(normal_sampler, statistics):
+    values = classifier(statistics, 0.0)
+    values.summaries["bright"] = AttributeSummary("continuous")
+    with pytest.raises(ValueError, match="Expected a binary attribute"):
+        ConditionalLatentSampler(normal_sampler, values, "bright")
 
 
 def test_an_unknown_class_is_refused(normal_sampler, statistics):

@@ -4,6 +4,7 @@ from __future__ import annotations
 import copy
 import gc
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -225,3 +226,19 @@ def test_noise_is_refused():
 def test_exact_inversion_is_refused():
     with pytest.raises(ValueError, match="MultistepDDIMScheduler with clip_sample=False has not"):
         DiffusionAutoencoderInferer(MultistepDDIMScheduler(), 10, inversion="exact")
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda scheduler: pickle.loads(pickle.dumps(scheduler))])
+def test_copies_of_a_scheduler_that_has_stepped_give_the_same_steps(copied):
+    scheduler = MultistepDDIMScheduler()
+    scheduler.set_timesteps(10)
+    noise, output = torch.randn(2, 3), torch.randn(2, 3)
+    first, second = (int(t) for t in scheduler.timesteps[:2])
+    sample, _ = scheduler.step(output, first, noise)
+    copy_of_it = copied(scheduler)
+    copy_of_sample, _ = copy_of_it.step(output, first, noise)
+    torch.testing.assert_close(copy_of_sample, sample)
+    expected = scheduler.step(2 * output, second, sample)[0]
+    torch.testing.assert_close(copy_of_it.step(2 * output, second, copy_of_sample)[0], expected)
+    # A sample that the copy has not made itself takes a step of first order.
+    assert (copy_of_it.step(2 * output, second, sample)[0] - expected).abs().max() > 1e-4
