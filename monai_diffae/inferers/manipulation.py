@@ -46,8 +46,8 @@ class ManipulationInferer(Inferer):
 
     Raises:
         ValueError: for negative ``max_aims``, an unknown attribute or ``x_T``, unless exactly one of ``amount``,
-            ``target`` and ``to_class_mean`` is given, for a target or class mean that the attribute lacks, if nothing is
-            left of the direction without those of ``keep``, or for steps below 1 or of what is a series already.
+            ``target`` and ``to_class_mean`` is given, for a target or class mean that the attribute lacks, if nothing
+            is left of the direction without those of ``keep``, or for steps below 1 or of what is a series already.
     """
 
     def __init__(
