@@ -9,6 +9,7 @@ from monai.inferers import Inferer
 
 from monai_diffae.inferers.aiming import aim
 from monai_diffae.inferers.autoencoding import DiffusionAutoencoderInferer, StochasticCode, like_input, plain
+from monai_diffae.inferers.inference import inference, moved
 from monai_diffae.semantics import AttributeDirections, lerp
 
 __all__ = ["ManipulationInferer"]
@@ -117,25 +118,24 @@ class ManipulationInferer(Inferer):
         x_T: torch.Tensor,
         network: Callable,
         attributes: AttributeDirections,
-        reconstruction: torch.Tensor,
     ) -> list[torch.Tensor]:
         """The moves, as far as their images get the scores that their codes have; steps keep their shares."""
         k = attributes.index(self.attribute)
-        start = attributes.scores(network.encode(reconstruction))[:, k]
+        start = attributes.scores(self.inferer.encode(self.inferer.decode(z_sem, x_T, network), network))[:, k]
         x_T = x_T.expand(len(z_sem), *x_T.shape[1:])
         factors = []
         for end in moved[-1:] if self.num_steps > 1 else moved:
 
             def score_at(factor: torch.Tensor, rows: torch.Tensor, end: torch.Tensor = end) -> torch.Tensor:
                 z = lerp(z_sem[rows], end[rows], factor[:, None])
-                return attributes.scores(network.encode(self.inferer.decode(z, x_T[rows], network)))[:, k]
+                return attributes.scores(self.inferer.encode(self.inferer.decode(z, x_T[rows], network), network))[:, k]
 
             factors.append(aim(score_at, start, attributes.scores(end)[:, k], self.max_aims))
         if self.num_steps > 1:
             factors *= self.num_steps
         return [lerp(z_sem, z, factor[:, None]) for z, factor in zip(moved, factors, strict=True)]
 
-    @torch.no_grad()
+    @inference
     def predict(self, inputs: torch.Tensor, network: Callable) -> dict[str, torch.Tensor]:
         """
         Args:
@@ -155,29 +155,30 @@ class ManipulationInferer(Inferer):
             :meth:`~monai_diffae.inferers.exact_inversion.Inversion.report`.
         """
         images = plain(inputs)
-        z_sem = network.encode(images)
+        z_sem = self.inferer.encode(images, network)
         code = self.stochastic_code.with_report(images, network, z_sem, self.inferer)
         x_T = code.x_T
-        reconstruction = self.inferer.decode(z_sem, x_T, network)
-        attributes = self.attributes.to(images.device)
+        attributes = moved(self.attributes, images.device)
         k = attributes.index(self.attribute)
         kept = [attributes.index(name) for name in _names(self.keep)]
         before = attributes.scores(z_sem)
-        moved = self._moved(z_sem, attributes)
+        moved_codes = self._moved(z_sem, attributes)
         if self.max_aims:
-            moved = self._aimed(moved, z_sem, x_T, network, attributes, reconstruction)
-        decoded = [self.inferer.decode(z, x_T, network) for z in moved]
+            moved_codes = self._aimed(moved_codes, z_sem, x_T, network, attributes)
+        decoded = self.inferer.decode_series([(z, x_T) for z in (z_sem, *moved_codes)], network)
+        reconstruction, edit = decoded[:, 0], decoded[:, 1:]
         after, reencoded = (
             torch.stack([attributes.scores(z) for z in codes], dim=1)
-            for codes in (moved, [network.encode(image) for image in decoded])
+            for codes in (moved_codes, [self.inferer.encode(image, network) for image in edit.unbind(1)])
         )
-        edit = torch.stack(decoded, dim=1)
         series = {
             "edit": edit,
             "difference": edit - reconstruction[:, None],
             "score_after": after[..., k],
             "score_reencoded": reencoded[..., k],
-            "distance": torch.stack([((z - z_sem) / attributes.statistics.std).norm(dim=1) for z in moved], dim=1),
+            "distance": torch.stack(
+                [((z - z_sem) / attributes.statistics.std).norm(dim=1) for z in moved_codes], dim=1
+            ),
             "extrapolation": attributes.extrapolation(self.attribute, after[..., k]),
         }
         if kept:
