@@ -64,12 +64,9 @@ def equal_monai_unet(
             )
         return unet if z_dim is None else CrossAttentionDecoder(unet, z_dim)
 
-    candidates = {
-        tuple(
-            groups * max(1, round((factor + last * (i == len(channels) - 1)) * c / groups))
-            for i, c in enumerate(channels)
-        )
-        for factor, last in itertools.product([k / 16 for k in range(8, 33)], [-0.25, -0.125, 0, 0.125, 0.25])
-    }
+    candidates = set()
+    for factor, more_at_last in itertools.product(range(8, 33), (-4, -2, 0, 2, 4)):  # in sixteenths
+        factors = [factor] * (len(channels) - 1) + [factor + more_at_last]
+        candidates.add(tuple(groups * max(1, round(f * c / 16 / groups)) for f, c in zip(factors, channels)))
     best = min(sorted(candidates), key=lambda widths: abs(count(build(widths, "meta")) - parameters))
     return build(best, "cpu")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Blocks of the authors' networks, computed step by step as their code does. The names of parameters are theirs.
 
-Written from a description of https://github.com/phizaz/diffae (``model/blocks.py``, ``model/nn.py``), not from the code:
+Written from a description of https://github.com/phizaz/diffae (``model/``), not from the code:
 
 - GroupNorm: "min(32, channels) groups, eps 1e-5, computed in float32": cast, normalise, cast back.
 - AdaGN: "h = h * (1 + t_scale) + t_shift, h = h * (1 + z_scale)": two passes over the feature map, in this order.

@@ -45,6 +45,7 @@ class Preset:
         if quick:
             for part in (encoder, decoder):
                 part["channels"] = [width // 4 for width in part["channels"]]
+                part["norm_num_groups"] = part["channels"][0]
             latent["hidden_dim"] //= 8
         return cls(config["image_size"] // (2 if quick else 1), encoder, decoder, latent)
 

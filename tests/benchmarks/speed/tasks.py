@@ -49,14 +49,16 @@ class Work:
             return nullcontext()
         return torch.autocast(self.device.type, getattr(torch, precision))
 
-    def denoise(self, subject: Subject, precision: str, z_dim: int) -> Callable[[], object]:
-        """One evaluation of the UNet."""
+    def denoise(
+        self, subject: Subject, precision: str, z_dim: int, denoise: Callable | None = None
+    ) -> Callable[[], object]:
+        """One evaluation of the UNet, by ``denoise`` instead of the network where it is given."""
         x, z_sem = self._inputs(subject, z_dim)
         timesteps = torch.tensor([300], device=self.device)
 
         def call() -> torch.Tensor:
             with subject.without_gradient(), self._autocast(precision):
-                return subject.network(x, timesteps, context=z_sem)
+                return (denoise or subject.network)(x, timesteps, context=z_sem)
 
         return call
 
