@@ -37,7 +37,7 @@ def equal_monai_unet(
 
     Args:
         parameters: wanted number.
-        spatial_dims: 1, 2 or 3.
+        spatial_dims: 2 or 3.
         image_channels: of input and output.
         z_dim: length of z_sem; ``None`` for no condition.
         channels: of the other network; those of MONAI's are these, widened or narrowed in steps of ``groups``.

@@ -91,7 +91,7 @@ class Plan:
     @cached_property
     def _train_operations(self) -> dict[str, float]:
         work = Work(self.device, self.shape, 1)
-        counts = self._operations(lambda s: _without_state(s, work))
+        counts = self._operations(lambda s: work.train(s, "float32", optimizer=_still(s)))
         for subject in self.subjects:
             subject.network.eval()
         return counts
@@ -144,7 +144,10 @@ class Plan:
     def train(self, seconds_left: float) -> list[Row]:
         operations = self._times(self._train_operations, self.batch)
         work = Work(self.device, self.shape, self.batch)
-        calls = {(s.name, p): work.train(s, p) for s, p in self._pairs(OURS, AUTHORS, MONAI)}
+        optimizers = {s.name: s.optimizer(s.network.parameters()) for s in self.subjects}
+        calls = {
+            (s.name, p): work.train(s, p, optimizer=optimizers[s.name]) for s, p in self._pairs(OURS, AUTHORS, MONAI)
+        }
         rows = self._rows("train step", calls, self.batch, operations, seconds_left)
         for subject in self.subjects:
             subject.network.eval().zero_grad(set_to_none=True)
@@ -233,19 +236,16 @@ class Plan:
     def compiled_train(self, seconds_left: float) -> list[Row]:
         operations = self._times(self._train_operations, self.batch)
         work = Work(self.device, self.shape, self.batch)
-        calls = self._compiled(work.train, self.subjects[0].network)
+        optimizers = {s.name: s.optimizer(s.network.parameters()) for s in self.subjects[:2]}
+        calls = self._compiled(
+            lambda s, p, function: work.train(s, p, function, optimizers[s.name]), self.subjects[0].network
+        )
         rows = self._rows("train step, compiled", calls, self.batch, operations, seconds_left)
         for subject in self.subjects:
             subject.network.eval().zero_grad(set_to_none=True)
         return rows
 
 
-def _without_state(subject: Subject, work: Work) -> Callable[[], object]:
-    """A step of training that leaves the weights as they are and keeps no moments of them, to be counted."""
-    none = Subject(subject.name, subject.network, subject.memory_format, optimizer=_NoSteps)
-    return work.train(none, "float32")
-
-
-class _NoSteps(torch.optim.SGD):
-    def __init__(self, parameters) -> None:
-        super().__init__(parameters, lr=0.0)
+def _still(subject: Subject) -> torch.optim.Optimizer:
+    """Steps that leave the weights as they are and keep nothing of them, for a step that is counted only."""
+    return torch.optim.SGD(subject.network.parameters(), lr=0.0)

@@ -119,28 +119,28 @@ class _EachTimestep(nn.Module):
         return self.network(x, timesteps.expand(len(x)))
 
 
-class _Signal(nn.Module):
-    """MONAI's one-dimensional UNet on z_sem as a signal of one channel."""
+class _Picture(nn.Module):
+    """MONAI's UNet, which wants two dimensions or more, on z_sem as a picture of 16 rows."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, x: torch.Tensor, timesteps: torch.Tensor, context: None = None) -> torch.Tensor:
-        return self.network(x[:, None], timesteps.expand(len(x)))[:, 0]
+        return self.network(x.reshape(len(x), 1, 16, -1), timesteps.expand(len(x))).flatten(1)
 
 
 def latent_denoisers(preset: Preset, device: torch.device) -> list[Subject]:
-    """The perceptron of ours is that of the authors; MONAI has but a UNet."""
+    """The perceptron of ours is that of the authors; MONAI has a UNet only, and none for vectors."""
     torch.manual_seed(0)
     ours = LatentDenoiser(**preset.latent)
     unet = equal_monai_unet(
-        count(ours), 1, 1, None, preset.decoder["channels"], [False] * len(preset.decoder["channels"]), 2, preset.groups
+        count(ours), 2, 1, None, preset.decoder["channels"], [False] * len(preset.decoder["channels"]), 2, preset.groups
     )
     subjects = [
         Subject(OURS, ours),
         Subject(AUTHORS, _EachTimestep(ours), without_gradient=torch.no_grad),
-        Subject(MONAI, _Signal(unet)),
+        Subject(MONAI, _Picture(unet)),
     ]
     for subject in subjects:
         subject.network.eval().to(device)

@@ -72,14 +72,23 @@ class Work:
 
         return call
 
-    def train(self, subject: Subject, precision: str, network: Callable | None = None) -> Callable[[], object]:
-        """Forward, backward, clipping of the gradient and a step of Adam. The network is left in training mode."""
+    def train(
+        self,
+        subject: Subject,
+        precision: str,
+        network: Callable | None = None,
+        optimizer: torch.optim.Optimizer | None = None,
+    ) -> Callable[[], object]:
+        """Forward, backward, clipping of the gradient and a step of the optimiser; the subject's Adam if none is given.
+
+        The network is left in training mode.
+        """
         x, _ = self._inputs(subject, 1)
         generator = torch.Generator().manual_seed(1)
         noise = torch.randn(x.shape, generator=generator).to(x)
         timesteps = torch.randint(0, 1000, (self.batch,), generator=generator).to(self.device)
         inferer = DiffusionAutoencoderInferer(InvertibleDDIMScheduler(), 1, precision=precision, verbose=False)
-        optimizer = subject.optimizer(subject.network.parameters())
+        optimizer = optimizer or subject.optimizer(subject.network.parameters())
         network = network or subject.network
         subject.network.train()
 
