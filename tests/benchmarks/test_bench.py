@@ -7,6 +7,7 @@ import json
 import bench
 import pytest
 import torch
+import torch.nn.functional as F
 from speed.clock import Timing, alternate
 from speed.goals import goals
 from speed.memory import peak_memory
@@ -70,6 +71,8 @@ def test_monais_unet_has_the_number_of_parameters_of_the_preset():
 def test_a_multiplication_and_an_addition_are_two_operations(device):
     a = torch.zeros(4, 8, device=device)
     assert flops(lambda: a @ a.T) == 2 * 4 * 8 * 4
+    q = torch.zeros(1, 1, 4, 8, device=device)
+    assert flops(lambda: F.scaled_dot_product_attention(q, q, q)) == 2 * (2 * 4 * 8 * 4)
 
 
 def test_rows_tell_speed_and_share_of_the_ceiling(device):

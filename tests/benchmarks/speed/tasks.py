@@ -55,20 +55,22 @@ class Work:
         """One evaluation of the UNet, by ``denoise`` instead of the network where it is given."""
         x, z_sem = self._inputs(subject, z_dim)
         timesteps = torch.tensor([300], device=self.device)
+        denoise = subject.network if denoise is None else denoise  # a compiled network is neither true nor false
 
         def call() -> torch.Tensor:
             with subject.without_gradient(), self._autocast(precision):
-                return (denoise or subject.network)(x, timesteps, context=z_sem)
+                return denoise(x, timesteps, context=z_sem)
 
         return call
 
     def encode(self, subject: Subject, precision: str, encode: Callable | None = None) -> Callable[[], object]:
         """Images to z_sem, by ``encode`` instead of the network's method where it is given."""
         x, _ = self._inputs(subject, 1)
+        encode = subject.network.encode if encode is None else encode
 
         def call() -> torch.Tensor:
             with subject.without_gradient(), self._autocast(precision):
-                return (encode or subject.network.encode)(x)
+                return encode(x)
 
         return call
 
@@ -88,8 +90,8 @@ class Work:
         noise = torch.randn(x.shape, generator=generator).to(x)
         timesteps = torch.randint(0, 1000, (self.batch,), generator=generator).to(self.device)
         inferer = DiffusionAutoencoderInferer(InvertibleDDIMScheduler(), 1, precision=precision, verbose=False)
-        optimizer = optimizer or subject.optimizer(subject.network.parameters())
-        network = network or subject.network
+        optimizer = subject.optimizer(subject.network.parameters()) if optimizer is None else optimizer
+        network = subject.network if network is None else network
         subject.network.train()
 
         def call() -> None:
