@@ -75,7 +75,8 @@ def page(rows: list[Row], machine: dict[str, str], command: str, left_out: list[
     ):
         if part:
             sections.append(f"## {title}\n\n{markdown(part)}")
-    if sentences := goals(rows):
+    quick = command.endswith("--quick")  # no machine or recipe that the goals are about
+    if not quick and (sentences := goals(rows)):
         sections.append("## Goals\n\n" + "".join(f"- {sentence}\n" for sentence in sentences))
     if left_out:
         sections.append(f"Left out, for want of time: {', '.join(left_out)}.\n")

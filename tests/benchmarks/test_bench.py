@@ -100,6 +100,14 @@ def test_goals_that_are_missed_are_called_missed():
     assert goals([authors, bad])[0].endswith("missed.")
 
 
+def test_page_of_a_whole_run_says_which_goals_are_reached():
+    row = {"task": "denoise", "network": "ours", "precision": "float32", "speed_over_authors_float32": 1.04}
+    text = bench.page([row], {"cores": "2"}, "command", left_out=["scaling"])
+    assert "- denoise, float32: 1.04 times the authors' float32; wanted 1: reached.\n" in text
+    assert "Left out, for want of time: scaling." in text
+    assert "Goals" not in bench.page([row], {"cores": "2"}, "command --quick", left_out=[])
+
+
 def test_finished_tasks_are_kept_for_the_same_settings_only(tmp_path):
     path = tmp_path / "table.unfinished.json"
     Finished(path, {"batch": 4}).add("denoise", [{"task": "denoise", "seconds": 1.0}])
@@ -137,7 +145,7 @@ def test_command_measures_every_task_on_a_small_network(tmp_path, device):
         assert found == {"float32", "float32, compiled", "bfloat16, compiled"}
     assert {row["exponent"] is not None for row in rows if str(row["task"]).startswith("cost against")} == {True}
     text = (tmp_path / "table.md").read_text()
-    assert "## Goals" in text
+    assert "## Goals" not in text  # they are about the whole run
     assert "Left out" not in text
     assert not (tmp_path / "table.unfinished.json").exists()
 
