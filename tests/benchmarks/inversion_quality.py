@@ -5,8 +5,8 @@
     python tests/benchmarks/inversion_quality.py --bundle_root bundles/natural_images_diffae \
         --ckpt_path FILE --prediction_type epsilon --output_dir OUT
 
-No shipped network predicts eps. tests/benchmarks/results/epsilon_network has the first table for an undertrained one, of
-train.yaml with ``--prediction_type epsilon --max_iterations 220``.
+No shipped network predicts eps. tests/benchmarks/results/epsilon_network has the first table for an undertrained one,
+of train.yaml with ``--prediction_type epsilon --max_iterations 220``.
 
 Two tables, printed and written beside the bundle's other figures (docs/inversion.csv, docs/decoding.csv):
 
