@@ -11,7 +11,7 @@ install: .venv/installed
 .venv/installed: setup.cfg pyproject.toml tests/constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q -c tests/constraints.txt torch
-	$(BIN)/python -m pip install -q -c tests/constraints.txt -e '.[demo,generative,train,tutorials,test]'
+	$(BIN)/python -m pip install -q -c tests/constraints.txt -e '.[demo,export,generative,parquet,tracking,train,tutorials,test]'
 	touch $@
 
 demo: install

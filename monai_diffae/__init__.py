@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Diffusion Autoencoders for MONAI: networks, an invertible DDIM scheduler, inferers and bundles."""
 
+from . import batch_size as batch_size
 from . import checkpoints as checkpoints
 from . import data as data
 from . import engines as engines

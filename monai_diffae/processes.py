@@ -14,7 +14,7 @@ import ignite.distributed as idist
 import torch
 import torch.distributed as dist
 
-__all__ = ["batch_share", "device", "end", "part", "start"]
+__all__ = ["batch_share", "device", "end", "parallel", "part", "start"]
 
 Item = TypeVar("Item")
 
@@ -47,6 +47,14 @@ def end() -> None:
     """Leave the process group, when all processes have come here. For ``finalize``."""
     idist.barrier()
     dist.destroy_process_group()
+
+
+def parallel(module: torch.nn.Module) -> torch.nn.Module:
+    """The module as all processes train it: with the weights of the first one, and gradients that are their mean.
+
+    A single process gets it back as it is.
+    """
+    return torch.nn.parallel.DistributedDataParallel(module) if idist.get_world_size() > 1 else module
 
 
 def batch_share(batch_size: int) -> int:

@@ -56,6 +56,10 @@ def violations(source: str, module: str) -> list[str]:
     return sorted(wrong)
 
 
+def is_definition(node: ast.stmt) -> bool:
+    return isinstance(node, (ast.FunctionDef, ast.ClassDef))
+
+
 def module_name(path: Path) -> str:
     return ".".join(["monai_diffae", *path.relative_to(PACKAGE).with_suffix("").parts])
 
@@ -120,3 +124,12 @@ def test_forbidden_import_is_caught(module, source):
 )
 def test_allowed_import_passes(module, source):
     assert violations(source, f"monai_diffae.{module}") == []
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=module_name)
+def test_packages_of_the_extras_are_not_imported_with_a_module(path):
+    """They are large, and users may not have them."""
+    extras = {"mlflow", "onnx", "onnxscript", "pyarrow", "pydicom", "nilearn", "mlxtend", "lpips", "generative"}
+    at_the_top = ast.Module([node for node in ast.parse(path.read_text()).body if not is_definition(node)], [])
+    imported = imported_modules(ast.unparse(at_the_top), module_name(path))
+    assert extras.isdisjoint(name.split(".")[0] for name in imported)

@@ -3,6 +3,7 @@ from itertools import chain
 
 import ignite.distributed as idist
 import pytest
+import torch
 
 from monai_diffae import processes
 
@@ -40,3 +41,8 @@ def test_start_without_torchrun_says_what_to_do(monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
     with pytest.raises(ValueError, match=r"RANK.*torchrun --standalone"):
         processes.start()
+
+
+def test_a_single_process_trains_the_module_itself():
+    module = torch.nn.Linear(2, 2)
+    assert processes.parallel(module) is module

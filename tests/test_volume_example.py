@@ -13,39 +13,43 @@ from monai_diffae.semantics import AttributeDirections
 REPOSITORY = Path(__file__).parents[1]
 WEIGHTS = REPOSITORY / "bundles" / "brain_slices_diffae" / "models"
 EXAMPLE = """
+import nibabel
 import torch
 from monai.bundle import ConfigParser, load
-from monai.transforms import SaveImage
+from monai_diffae.handlers import put_into_source
 
 config = ConfigParser()
 config.read_config("bundles/brain_slices_diffae/configs/inference.yaml")
 config["bundle_root"] = "bundles/brain_slices_diffae"
 config["displayable_configs"] = {"attribute": "lesion_left", "strength": 0.8}  # 0 reconstructs
 network = load("brain_slices_diffae", bundle_dir="bundles", workflow_type="inference", device="cpu").eval()
-volume = config.get_parsed_content("preprocessing")({"image": "T1.nii.gz"})["image"]  # (1, 64, 64, Z) in [-1, 1]
+preprocessing = config.get_parsed_content("preprocessing")
+volume = preprocessing({"image": "T1.nii.gz"})["image"]  # (1, 64, 64, Z) in [-1, 1]
 with torch.no_grad():
     result = config.get_parsed_content("inferer")(volume[None], network)[0]
-SaveImage(output_dir="OUT", output_postfix="edit", separate_folder=False)(result)  # OUT/T1_edit.nii.gz
+edited = put_into_source(result, volume, preprocessing, minus=volume)  # T1 plus what the edit changes
+nibabel.save(edited, "T1_edit.nii.gz")  # shape, affine and data type of T1.nii.gz
 """
+AFFINE = np.array([[0, 0, 14.0, -80], [-7.0, 0, 0, 90], [0, -7.0, 0, 75], [0, 0, 0, 1]])  # turned and flipped axes
 
 
 def example() -> str:
     """The README's, where it has it."""
     blocks = re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), flags=re.DOTALL)
-    return next((block for block in blocks if "displayable_configs" in block), EXAMPLE)
+    return next((block for block in blocks if "put_into_source" in block), EXAMPLE)
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.8])
 def test_a_volume_is_reconstructed_and_edited_in_about_ten_lines(tmp_path, monkeypatch, strength):
     code = example()
-    assert len([line for line in code.splitlines() if line and not line.startswith(("from ", "import "))]) <= 11
+    assert len([line for line in code.splitlines() if line and not line.startswith(("from ", "import "))]) <= 12
     distance = np.linalg.norm(np.indices((24, 24, 12)) - np.array([11.5, 11.5, 5.5])[:, None, None, None], axis=0)
-    values = ((distance < 10) * 300.0 + (distance < 4) * 300.0).astype(np.float32)
-    nib.save(nib.Nifti1Image(values, np.diag([-7.0, 7, 14, 1])), tmp_path / "T1.nii.gz")
+    values = ((distance < 8) * 300 + (distance < 4) * 300 - 5 * (distance > 9)).astype(np.int16)
+    nib.save(nib.Nifti1Image(values, AFFINE), tmp_path / "T1.nii.gz")
     monkeypatch.chdir(REPOSITORY)
     for old, new in {
         '"T1.nii.gz"': repr(str(tmp_path / "T1.nii.gz")),
-        '"OUT"': repr(str(tmp_path)),
+        '"T1_edit.nii.gz"': repr(str(tmp_path / "T1_edit.nii.gz")),
         '"lesion_left"': repr(AttributeDirections.load(WEIGHTS / "attributes.pt").names[0]),
         "0.8": str(strength),
         "config = ConfigParser()\n": "config = ConfigParser()\nfew = 2\n",
@@ -58,9 +62,19 @@ def test_a_volume_is_reconstructed_and_edited_in_about_ten_lines(tmp_path, monke
     exec(compile(code, "README.md", "exec"), names)
     volume, result = names["volume"], names["result"]
     assert result.shape == volume.shape
-    file = nib.load(tmp_path / "T1_edit.nii.gz")
-    assert file.shape == (64, 64, volume.shape[-1])
-    np.testing.assert_allclose(file.affine, volume.affine, atol=1e-4)
     reconstruction = names["config"].get_parsed_content("reconstruction")(volume[None, ..., 3], names["network"])[0]
     changed = np.abs((reconstruction - result[..., 3]).as_tensor().numpy()).max()
     assert changed > 1e-3 if strength else changed < 1e-3
+
+    file = nib.load(tmp_path / "T1_edit.nii.gz")
+    assert file.shape == values.shape
+    assert file.get_data_dtype() == np.int16
+    np.testing.assert_array_equal(file.affine, AFFINE)
+    found = np.asarray(file.dataobj)
+    foreground = np.argwhere(values > 0)
+    outside = np.ones(values.shape, dtype=bool)
+    low, high = foreground.min(axis=0) - 2, foreground.max(axis=0) + 3  # a coarse voxel holds two
+    outside[tuple(slice(max(a, 0), b) for a, b in zip(low, high))] = False
+    assert outside.any()
+    assert found[outside].tobytes() == values[outside].tobytes()
+    assert (found != values).any()

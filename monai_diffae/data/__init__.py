@@ -2,6 +2,7 @@
 from .brain_slices import ensure_brain_slices as ensure_brain_slices
 from .brain_slices import generate_brain_slices as generate_brain_slices
 from .changes import MaskedChanged as MaskedChanged
+from .data_lists import common_root as common_root
 from .digits import ensure_digits as ensure_digits
 from .digits import generate_digits as generate_digits
 from .digits import load_digits_arrays as load_digits_arrays
@@ -23,9 +24,11 @@ from .pictures import CenterCropToAspectd as CenterCropToAspectd
 from .pictures import PasteIntoSourced as PasteIntoSourced
 from .pictures import PictureReader as PictureReader
 from .pictures import PictureWriter as PictureWriter
+from .pictures import ResizePictured as ResizePictured
 from .recent import RecentDataset as RecentDataset
 from .sample_indices import SampleIndices as SampleIndices
 from .seeded import EndlessSampler as EndlessSampler
 from .seeded import RandDiffusionNoised as RandDiffusionNoised
 from .seeded import SeededDataset as SeededDataset
 from .volume_slices import VolumeSlices as VolumeSlices
+from .whole_volumes import WholeVolumes as WholeVolumes

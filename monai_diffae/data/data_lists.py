@@ -12,39 +12,47 @@ from typing import Any
 
 from monai.data import load_decathlon_datalist
 
-__all__ = ["read_data_list", "with_subjects"]
+__all__ = ["common_root", "grouped_by_subject", "read_data_list", "with_subjects"]
 
 
-def read_data_list(file: str | os.PathLike, dataset_dir: Path, key: str = "training") -> list[dict[str, Any]]:
+def read_data_list(
+    file: str | os.PathLike, dataset_dir: Path, key: str = "training", masks: Sequence[str] = ()
+) -> list[dict[str, Any]]:
     """Read a data list.
 
     Args:
         file: a MONAI data list (JSON), or a CSV with a column ``image`` or ``file``.
         dataset_dir: where an ``image`` is looked for that is not there relative to the list.
         key: of the list in a JSON file.
+        masks: keys of further paths, which not all entries must have.
 
     Raises:
-        ValueError: for another extension, a missing key or column, an entry without image, an image that does not
-            exist or is given twice.
+        ValueError: for another extension, a file that is missing or no list, a missing key or column, a list without
+            entries, an entry without image, an image that does not exist or is given twice.
     """
     path = Path(os.path.abspath(file))
+    if path.suffix.lower() not in (".json", ".csv"):
+        raise ValueError(f"A data list is a .json or a .csv file, got {os.fspath(file)!r}.")
+    if not path.is_file():
+        raise ValueError(f"There is no data list {os.fspath(file)!r}.")
     if path.suffix.lower() == ".json":
         try:
             items = [dict(item) for item in load_decathlon_datalist(path, data_list_key=key)]
-        except (KeyError, ValueError) as error:
+        except (IndexError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{file} is no MONAI data list with the key {key!r}: {error}") from None
-    elif path.suffix.lower() == ".csv":
+    else:
         with open(path, newline="", encoding="utf-8-sig") as f:
             table = csv.DictReader(f)
             column = next((name for name in ("image", "file") if name in (table.fieldnames or [])), None)
             if column is None:
                 raise ValueError(f"{file} has no column image or file; it has {table.fieldnames}.")
             items = [{"image": row.pop(column)} | {k: v for k, v in row.items() if k and v} for row in table]
-    else:
-        raise ValueError(f"A data list is a .json or a .csv file, got {os.fspath(file)!r}.")
+    if not items:
+        raise ValueError(f"{file} names no image.")
     seen: set[str] = set()
     for item in items:
-        item["image"] = _existing(item.get("image"), path, dataset_dir)
+        for name in ("image", *(mask for mask in masks if mask in item)):
+            item[name] = _existing(item.get(name), path, dataset_dir)
         if item["image"] in seen:
             raise ValueError(f"{file} names {item['image']} twice.")
         seen.add(item["image"])
@@ -77,8 +85,30 @@ def with_subjects(
     for item, path in zip(items, paths):
         subject = item.get("subject") if pattern is None else None
         named.append({**item, "subject": str(subject or _subject(path, shared, pattern))})
-    order = {subject: place for place, subject in enumerate(dict.fromkeys(item["subject"] for item in named))}
-    return sorted(named, key=lambda item: order[item["subject"]])
+    return grouped_by_subject(named)
+
+
+def grouped_by_subject(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Items with ``subject`` in their order but each subject's together."""
+    order = {subject: place for place, subject in enumerate(dict.fromkeys(item["subject"] for item in items))}
+    return sorted(items, key=lambda item: order[item["subject"]])
+
+
+def common_root(data: Sequence[Mapping[str, Any]], dataset_dir: str | os.PathLike) -> str:
+    """The folder that results and the tables name the images of a data list from.
+
+    Args:
+        data: with ``image``.
+        dataset_dir: the folder that was asked for.
+
+    Returns:
+        ``dataset_dir`` if it holds all images; else (a data list may name images elsewhere) the deepest folder that
+        does.
+    """
+    folders = [os.path.dirname(os.path.abspath(item["image"])) for item in data]  # links are not followed
+    root = os.path.abspath(dataset_dir)
+    inside = all(os.path.commonpath([root, folder]) == root for folder in folders)
+    return os.fspath(dataset_dir) if inside else os.path.commonpath(folders)
 
 
 def _subject(path: str, shared: str, pattern: str | None) -> str:

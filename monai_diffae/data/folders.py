@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from monai_diffae.data.data_lists import read_data_list, with_subjects
+from monai_diffae.data.data_lists import grouped_by_subject, read_data_list, with_subjects
 from monai_diffae.data.dicom import dicom_sources, is_dicom
 
 __all__ = ["find_images", "find_volumes", "split_volumes"]
@@ -16,22 +16,44 @@ _OTHER_EXTENSIONS = (".csv", ".json", ".txt", ".md", ".pt")  # not looked into
 _IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
 
 
-def find_images(dataset_dir: str | os.PathLike) -> list[dict[str, str]]:
-    """The PNG, JPEG, TIFF and WebP files of a folder and its subfolders as a MONAI data list.
+def find_images(
+    dataset_dir: str | os.PathLike, data_list: str | os.PathLike | None = None, data_list_key: str = "training"
+) -> list[dict[str, str]]:
+    """The PNG, JPEG, TIFF and WebP files of a folder, or those that a list names, as a MONAI data list.
+
+    Args:
+        dataset_dir: searched with its subfolders.
+        data_list: a MONAI data list (JSON), or a CSV with a column ``image`` or ``file``, instead of the search. Paths
+            are relative to it, or else to ``dataset_dir``.
+        data_list_key: of the list in a JSON file.
 
     Returns:
-        ``[{"image": path}, ...]``, sorted by path.
+        ``[{"image": path}, ...]``, sorted by path, or as listed. If entries of a list have a ``subject``, all items do
+        (their own path where the list says none), and each subject's are together.
 
     Raises:
-        ValueError: if there is no such folder, no picture in it, or two whose names differ in the extension only.
+        ValueError: if there is no such folder, no picture in it, another kind of file in the list, two whose names
+            differ in the extension only, and for what :func:`~monai_diffae.data.data_lists.read_data_list` refuses.
     """
-    files = sorted(p for p in Path(dataset_dir).rglob("*") if p.suffix.lower() in _IMAGE_EXTENSIONS)
+    if data_list is not None:
+        items = read_data_list(data_list, Path(dataset_dir), data_list_key)
+        files = [Path(item["image"]) for item in items]
+        other = next((file for file in files if file.suffix.lower() not in _IMAGE_EXTENSIONS), None)
+        if other is not None:
+            raise ValueError(f"{data_list} names {other}, which is no picture ({', '.join(_IMAGE_EXTENSIONS)}).")
+    else:
+        items = []
+        files = sorted(p for p in Path(dataset_dir).rglob("*") if p.suffix.lower() in _IMAGE_EXTENSIONS)
     if not files:
         raise ValueError(
             f"No pictures ({', '.join(_IMAGE_EXTENSIONS)}) in dataset_dir {os.fspath(dataset_dir)!r}; give a folder "
             "that holds some."
         )
     _check_distinct(files, _IMAGE_EXTENSIONS)
+    if any(item.get("subject") for item in items):
+        return grouped_by_subject(
+            [{"image": item["image"], "subject": str(item.get("subject") or item["image"])} for item in items]
+        )
     return [{"image": str(file)} for file in files]
 
 
@@ -62,7 +84,8 @@ def find_volumes(
         masks: from a key to a folder beside ``images``, e.g. ``{"lesion_mask": "lesions"}``: a file there of the same
             name as the image is added under the key.
         data_list: a MONAI data list (JSON), or a CSV with a column ``image`` or ``file``, instead of the search. Paths
-            are relative to it, or else to ``dataset_dir``. Other entries are kept.
+            of images and of ``masks`` are relative to it, or else to ``dataset_dir``. Other entries are kept if all
+            items have them, as batches need.
         data_list_key: of the list in a JSON file.
         subject_pattern: regular expression that finds the subject in a path below ``dataset_dir``: its first group, or
             all that it matches. By default the DICOM PatientID, the BIDS label (``sub-01``), the first folder below
@@ -80,7 +103,9 @@ def find_volumes(
     root = Path(dataset_dir)
     images = root / "images" if (root / "images").is_dir() else root
     if data_list is not None:
-        items = read_data_list(data_list, root, data_list_key)
+        items = read_data_list(data_list, root, data_list_key, tuple(masks or ()))
+        shared = set.intersection(*map(set, items)) | {"subject", *(masks or ())}
+        items = [{key: value for key, value in item.items() if key in shared} for item in items]
     else:
         items = [{"image": str(path)} | ({"subject": name} if name else {}) for path, name in _search(images)]
     if not items:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import csv
 import math
 import os
 from collections.abc import Hashable, Mapping, Sequence
@@ -11,38 +10,43 @@ from typing import Any
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
+from monai_diffae.data.label_tables import read_label_table
+
 __all__ = ["MaskToLabeld", "add_labels"]
 
 
 def add_labels(
-    data: Sequence[Mapping[str, Any]], labels_file: str | os.PathLike, attributes: Sequence[str]
+    data: Sequence[Mapping[str, Any]],
+    labels_file: str | os.PathLike,
+    attributes: Sequence[str],
+    dataset_dir: str | os.PathLike | None = None,
 ) -> list[dict[str, Any]]:
     """Add labels from a table to a MONAI data list.
 
     Args:
         data: as of :func:`~monai_diffae.data.find_volumes`.
-        labels_file: CSV with a column ``file``, paths absolute or relative to the CSV's folder, and a column of numbers
-            for each attribute; an empty cell is a label that is not known.
+        labels_file: CSV with a column ``file`` (or ``image``), paths absolute or relative to the CSV's folder, or else
+            to ``dataset_dir``, and a column of numbers for each attribute; an empty cell is a label that is not known.
         attributes: columns to take.
+        dataset_dir: see ``labels_file``; ``None`` for none.
 
     Returns:
         The items of ``data`` with a float for each attribute, NaN where the cell is empty.
 
     Raises:
-        ValueError: for a missing column or file, or a label that is not a number.
+        ValueError: for a missing table, column or file, a file with two rows, or a label that is not a number.
     """
-    folder = Path(labels_file).resolve().parent
-    with open(labels_file, newline="", encoding="utf-8-sig") as f:
-        table = csv.DictReader(f)
-        missing = [name for name in ("file", *attributes) if name not in (table.fieldnames or [])]
-        if missing:
-            raise ValueError(f"{labels_file} has no column {', '.join(missing)}; it has {table.fieldnames}.")
-        rows = {(folder / row["file"]).resolve(): row for row in table}
+    rows = read_label_table(labels_file, attributes, data, dataset_dir)
     labelled = []
     for item in data:
         row = rows.get(Path(item["image"]).resolve())
         if row is None:
-            raise ValueError(f"{labels_file} has no row for {item['image']}; paths in it are relative to {folder}.")
+            folder = Path(labels_file).resolve().parent
+            or_else = "" if dataset_dir is None else f" or to {dataset_dir}"
+            raise ValueError(
+                f"{labels_file} has no row for {item['image']}; paths in it are relative to {folder}{or_else}. A file "
+                "without labels has a row with empty cells."
+            )
         try:
             labelled.append({**item, **{name: _number(row[name]) for name in attributes}})
         except (TypeError, ValueError) as error:

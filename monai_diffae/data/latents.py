@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ def encode_dataset(
     device: torch.device | str = "cpu",
     keys: Sequence[str] = (),
     num_workers: int = 0,
+    encode: Callable[[torch.Tensor, nn.Module], torch.Tensor] | None = None,
 ) -> dict[str, torch.Tensor]:
     """z_sem of all items, batch by batch, the network in evaluation mode, with a progress bar.
 
@@ -45,6 +46,9 @@ def encode_dataset(
         device: where the network is.
         keys: numbers of the items to collect as well.
         num_workers: of the data loader.
+        encode: from images and the network to z_sem, ``encode`` of
+            :class:`~monai_diffae.inferers.DiffusionAutoencoderInferer` for one, which has a precision; ``None`` for the
+            network's own.
 
     Returns:
         On the CPU: ``z_sem`` ``(N, D)`` float32; ``source`` ``(N,)``, the item's ``volume``, or its index where it has
@@ -58,7 +62,8 @@ def encode_dataset(
     try:
         for batch in tqdm(loader, desc="encode", unit="batch"):
             images = convert_to_tensor(batch["image"], track_meta=False).to(device)
-            codes.append(network.encode(images).float().cpu())
+            z_sem = network.encode(images) if encode is None else encode(images, network)
+            codes.append(z_sem.float().cpu())
             sources.append(torch.as_tensor(batch.get("volume", torch.arange(count, count + len(images)))))
             for key, values in numbers.items():
                 values.append(torch.as_tensor(batch[key], dtype=torch.float64).cpu())
@@ -133,6 +138,7 @@ def encode_once(
     batch_size: int,
     device: torch.device | str = "cpu",
     num_workers: int = 0,
+    encode: Callable[[torch.Tensor, nn.Module], torch.Tensor] | None = None,
 ) -> dict[str, torch.Tensor]:
     """:func:`encode_dataset`, or what an earlier call has written to ``path`` if its fingerprint is the same.
 
@@ -146,6 +152,7 @@ def encode_once(
         batch_size: images a batch.
         device: where the network is.
         num_workers: of the data loader.
+        encode: see :func:`encode_dataset`.
 
     Returns:
         ``z_sem`` ``(N, D)`` and ``source`` ``(N,)``.
@@ -154,7 +161,7 @@ def encode_once(
     latents = _read(path, fingerprint)
     if latents is not None:
         return latents
-    latents = encode_dataset(dataset, network, batch_size, device, num_workers=num_workers)
+    latents = encode_dataset(dataset, network, batch_size, device, num_workers=num_workers, encode=encode)
     if idist.get_rank() > 0:
         return latents
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from monai_diffae.data.volume_slices import VolumeSlices
+from monai_diffae.result_names import joined_stem, named_from, source_stem
 
 __all__ = ["ImageChains", "find_chains"]
 
@@ -29,7 +30,8 @@ def find_chains(
     Args:
         data: MONAI data list, as of :func:`~monai_diffae.data.find_volumes` and
             :func:`~monai_diffae.data.find_images`.
-        dataset_dir: names of files are relative to it, as in the tables that the bundles write, or absolute.
+        dataset_dir: names of files are relative to it, as in the tables that the bundles write, or absolute; results
+            are named from there.
         pairs: ``[["a.png", "b.png"], ...]``.
         pairs_file: CSV with the columns ``file`` and ``file_to``, a row a pair. Its names are looked for in the folder
             of the CSV first, then in ``dataset_dir``.
@@ -40,8 +42,8 @@ def find_chains(
 
     Raises:
         ValueError: if more than one is given, for a name that is not in ``data``, a pair that is not two files or is
-            given twice, a chain of fewer than two, a table without the columns or without rows, and by default if
-            there are fewer than two files.
+            given twice, two pairs whose results would get one name, a chain of fewer than two, a table without the
+            columns or without rows, and by default if there are fewer than two files.
     """
     given = {"pairs": pairs, "pairs_file": pairs_file, "chain": chain}
     given = {name: value for name, value in given.items() if value is not None}
@@ -67,7 +69,21 @@ def find_chains(
     for i, chain in enumerate(chains):
         if chain in chains[:i]:
             raise ValueError(f"The pair {names[i]} is given twice.")
+    _check_distinct_results(chains, dataset_dir)
     return chains
+
+
+def _check_distinct_results(chains: Sequence[Sequence[str]], root: str | os.PathLike) -> None:
+    seen: dict[str, tuple[str, str]] = {}
+    for chain in chains:
+        first, last = (named_from(chain[end], root) for end in (0, -1))
+        stem = joined_stem(source_stem(first), source_stem(last))
+        other = seen.setdefault(stem, (first, last))
+        if other != (first, last):
+            raise ValueError(
+                f"The results of {other[0]} to {other[1]} and of {first} to {last} would both be named {stem}; give "
+                "one of the pairs in a run of its own, with another output_dir, or rename a file."
+            )
 
 
 def _listed(name: str, value: Any) -> Sequence:
@@ -102,9 +118,10 @@ def _read_pairs(pairs_file: str | os.PathLike) -> list[list[str]]:
 
 def _find(name: str, roots: Sequence[str | os.PathLike], files: Mapping[str, str]) -> str:
     for root in roots:
-        path = os.path.abspath(os.path.join(root, name))
-        if path in files:
-            return files[path]
+        for spelling in (name, name.replace("::", "#")):  # MONAI's configurations turn # into ::, in values too
+            path = os.path.abspath(os.path.join(root, spelling))
+            if path in files:
+                return files[path]
     some = [os.path.relpath(path, roots[-1]) for path in files][:4]
     raise ValueError(
         f"{name!r} is not a file of the data set. Names are relative to {' or '.join(os.fspath(r) for r in roots)}; "
@@ -116,14 +133,15 @@ class ImageChains(Dataset):
     """Each image with the one that follows it, or with all that follow it in a chain.
 
     Args:
-        data: pictures, dictionaries with ``image``, one a file; or :class:`~monai_diffae.data.VolumeSlices`, of which
-            slices at the same place of each volume are joined. Where volumes that are joined have different numbers of
-            slices, the surplus is left out, with a warning.
+        data: pictures or whole volumes, dictionaries with ``image``, one a file; or
+            :class:`~monai_diffae.data.VolumeSlices`, of which slices at the same place of each volume are joined. Where
+            volumes that are joined have different numbers of slices, the surplus is left out, with a warning.
         sources: the data list that ``data`` was made from.
         chains: as :func:`find_chains` gives them; all of one length, so that they make batches.
 
     An item is that of the first file, with ``image_to``: the image of the second file, or for three files or more a
-    list of images. ``volume`` of a slice becomes the index of the chain, as one volume can begin several.
+    list of images; and with ``slice_to`` and ``subject_to``, the same of what the items have of these. ``volume``,
+    where there is one, becomes the index of the chain, as one volume can begin several.
 
     Raises:
         ValueError: for chains of different lengths or of less than two files, and if ``data`` and ``sources`` do not
@@ -156,8 +174,11 @@ class ImageChains(Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         number, (first, *others) = self._index[index]
         item = dict(self.data[first])
-        images = [self.data[other]["image"] for other in others]
-        item["image_to"] = images[0] if len(images) == 1 else images
+        following = [self.data[other] for other in others]
+        for key in ("image", "slice", "subject"):
+            if key in item:
+                values = [other[key] for other in following]
+                item[f"{key}_to"] = values[0] if len(values) == 1 else values
         if "volume" in item:
             item["volume"] = number
         return item

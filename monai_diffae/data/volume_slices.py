@@ -12,7 +12,7 @@ from monai.data import MetaTensor
 from monai.utils import convert_to_tensor
 from torch.utils.data import Dataset
 
-__all__ = ["VolumeSlices"]
+__all__ = ["VolumeSlices", "without_history"]
 
 
 class VolumeSlices(Dataset):
@@ -116,5 +116,15 @@ def _take_slice(image: torch.Tensor, k: int) -> torch.Tensor:
         return image[..., k]
     shift = torch.eye(4, dtype=image.affine.dtype)
     shift[2, 3] = k
+    return without_history(image, image.as_tensor()[..., k].clone(), image.affine @ shift)
+
+
+def without_history(image: MetaTensor, x: torch.Tensor | None = None, affine: torch.Tensor | None = None) -> MetaTensor:
+    """An image, or ``x`` and ``affine`` in its place, with the file name and space of its metadata and nothing else.
+
+    What else there is depends on the format of the file, and would keep images of different ones out of a batch.
+    """
     meta = {key: value for key, value in image.meta.items() if key in ("filename_or_obj", "space")}
-    return MetaTensor(image.as_tensor()[..., k].clone(), affine=image.affine @ shift, meta=meta)
+    return MetaTensor(
+        image.as_tensor() if x is None else x, affine=image.affine if affine is None else affine, meta=meta
+    )

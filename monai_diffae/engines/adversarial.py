@@ -9,10 +9,12 @@ from monai.engines.utils import IterationEvents
 from monai.utils.enums import AdversarialIterationEvents, AdversarialKeys
 from monai.utils.enums import CommonKeys as Keys
 
+from monai_diffae.engines.gradient_scaling import GradientScaling
+
 __all__ = ["DiffusionAdversarialTrainer"]
 
 
-class DiffusionAdversarialTrainer(AdversarialTrainer):
+class DiffusionAdversarialTrainer(GradientScaling, AdversarialTrainer):
     """MONAI's ``AdversarialTrainer``, in which handlers written for ``SupervisedTrainer`` find what they look for.
 
     - ``network``, ``optimizer`` and the event ``IterationEvents.BACKWARD_COMPLETED`` are those of the generator, so
@@ -22,18 +24,22 @@ class DiffusionAdversarialTrainer(AdversarialTrainer):
     - Its state is the iteration alone. MONAI's includes networks and optimisers as objects, which a safe
       ``torch.load(..., weights_only=True)`` refuses: save their state dicts beside it.
 
-    Arguments are those of ``AdversarialTrainer``.
+    Args:
+        precision: that of the generator's inferer; with ``float16`` the generator's gradients are scaled. The
+            discriminator is trained in float32.
+        others: those of ``AdversarialTrainer``.
 
     Raises:
-        ValueError: for ``amp=True``, which works on CUDA only; use the inferer's ``precision`` instead.
+        ValueError: for an unknown precision, and for ``amp=True``.
     """
 
     accumulation_steps = 1
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, precision: str = "float32", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if self.amp:
-            raise ValueError("amp must be False, got True; give the generator's inferer a precision instead.")
+        self.scale_gradients(precision)
+        self.state.g_scaler = self.scaler
+        self.state.d_scaler = torch.amp.GradScaler(enabled=False)
         self.state_dict_user_keys.clear()
         self.add_event_handler(
             AdversarialIterationEvents.GENERATOR_BACKWARD_COMPLETED,

@@ -2,6 +2,7 @@
 from .attributes import AttributeFitter as AttributeFitter
 from .ema_warm_up import EMAWarmUp as EMAWarmUp
 from .figures import FigureSaver as FigureSaver
+from .foreach_ema import ForeachEMAHandler as ForeachEMAHandler
 from .gradient_clipping import GradientClippingHandler as GradientClippingHandler
 from .gradient_norm import GradientNormRecorder as GradientNormRecorder
 from .initial_weights import load_initial_weights as load_initial_weights
@@ -13,6 +14,7 @@ from .resume import run_to_end as run_to_end
 from .semantic_gap import SemanticGap as SemanticGap
 from .semantic_gap import SemanticGapWarning as SemanticGapWarning
 from .slice_volumes import SliceVolumeSaver as SliceVolumeSaver
+from .source_images import put_into_source as put_into_source
 from .source_volumes import SourceVolumeSaver as SourceVolumeSaver
 from .tables import EditsTableSaver as EditsTableSaver
 from .tables import LatentsTableSaver as LatentsTableSaver

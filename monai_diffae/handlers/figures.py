@@ -13,20 +13,23 @@ from matplotlib.figure import Figure
 from monai.utils import convert_to_tensor
 
 from monai_diffae.handlers.chain_stretches import chain_stretches
-from monai_diffae.handlers.sources import following_images, source_file, source_stem
+from monai_diffae.handlers.cuts import cut_names, cut_places, cut_volume
+from monai_diffae.handlers.sources import following_images, source_file
+from monai_diffae.result_names import source_stem
 
 __all__ = ["FigureSaver"]
 
 
 class FigureSaver:
-    """Draws results of an evaluator: a row an item, a column an image.
+    """Draws results of an evaluator: a row an item, a column an image. A volume has three rows, orthogonal cuts of it.
 
-    An item of a chain (:class:`~monai_diffae.data.ImageChains`) has a row from each image to the next.
+    An item of a chain (:class:`~monai_diffae.data.ImageChains`) has a row, or three, from each image to the next.
 
     Args:
         filename: PNG file; written when the run has ended.
-        columns: dictionaries with ``key`` (of the evaluator's batch or output; ``(C, X, Y)``, or ``(N, C, X, Y)`` for N
-            columns), ``title`` (one, or a list of N), and optionally ``minus``, the key of an image to subtract, or
+        columns: dictionaries with ``key`` (of the evaluator's batch or output; ``(C, *spatial)``, or
+            ``(N, C, *spatial)`` for N columns), ``title`` (one, or a list of N), and optionally ``minus``, the key of
+            an image to subtract, or
             ``signed: true``: both are drawn in blue (negative) and red (positive). ``caption`` is the key of a number,
             or of N, in the output, written below the images.
         max_rows: items at most. Of more, evenly spaced ones are shown; or
@@ -37,9 +40,13 @@ class FigureSaver:
         y_up: the spatial axes are x to the right and y upwards (volumes in RAS orientation), or rows from the top and
             columns (pictures).
         data_root_dir: files in it are named relative to it.
+        spatial_dims: 2 for images, 3 for volumes.
+        cuts_at: of volumes, key of a result: the cuts go where its magnitude is largest, as the middle of a volume may
+            show nothing of an edit. ``None``: through the middle.
 
     Raises:
-        ValueError: for a column without ``key`` and ``title``, or with entries that are not known.
+        ValueError: for a column without ``key`` and ``title``, or with entries that are not known, and for other
+            ``spatial_dims``.
     """
 
     def __init__(
@@ -52,7 +59,11 @@ class FigureSaver:
         difference_range: float = 0.5,
         y_up: bool = True,
         data_root_dir: str | os.PathLike = "",
+        spatial_dims: int = 2,
+        cuts_at: str | None = None,
     ) -> None:
+        if spatial_dims not in (2, 3):
+            raise ValueError(f"spatial_dims must be 2 (images) or 3 (volumes), got {spatial_dims}.")
         for column in columns:
             if not {"key", "title"} <= set(column) <= {"key", "title", "minus", "signed", "caption"}:
                 raise ValueError(
@@ -66,6 +77,8 @@ class FigureSaver:
         self.difference_range = difference_range
         self.y_up = y_up
         self.data_root_dir = data_root_dir
+        self.spatial_dims = spatial_dims
+        self.cuts_at = cuts_at
 
     def attach(self, engine: Engine) -> None:
         """
@@ -95,8 +108,26 @@ class FigureSaver:
             self._count += 1
 
     def _item_rows(self, item: Mapping, output: Mapping) -> list[dict]:
-        series = {column["key"] for column in self.columns if getattr(output.get(column["key"]), "ndim", 0) == 4}
-        return [self._row(*stretch) for stretch in chain_stretches(item, output, series)]
+        keys, ndim = {column["key"] for column in self.columns}, self.spatial_dims + 2
+        series = {key for key in keys if getattr(output.get(key), "ndim", 0) == ndim}
+        stretches = chain_stretches(item, output, series)
+        if self.spatial_dims == 2:
+            return [self._row(*stretch) for stretch in stretches]
+        return [row for stretch in stretches for row in self._cut_rows(*stretch)]
+
+    def _cut_rows(self, item: Mapping, output: Mapping) -> list[dict]:
+        row, names = self._row(item, output), cut_names(item["image"].affine)
+        places = cut_places(item["image"].shape[1:], None if self.cuts_at is None else output[self.cuts_at])
+        cuts = {key: cut_volume(volume, places) for key, volume in row["images"].items()}
+        rows = [
+            {"label": f"{row['label']}\n{name}", "images": {key: planes[k] for key, planes in cuts.items()}}
+            for k, name in enumerate(names)
+        ]
+        # Its numbers are said once.
+        return [
+            cut | {"rank": row["rank"] if k == 0 else None, "captions": row["captions"] if k == 2 else {}}
+            for k, cut in enumerate(rows)
+        ]
 
     def _row(self, item: Mapping, output: Mapping) -> dict:
         images = {}
@@ -128,11 +159,11 @@ class FigureSaver:
             image = row["images"][column["key"]]
             if "minus" in column:
                 image = image - row["images"][column["minus"]]
-            series = image if image.ndim == 4 else image[None]
+            series = image if image.ndim == 4 else image[None]  # (N, C, X, Y)
             titles = [column["title"]] * len(series) if isinstance(column["title"], str) else column["title"]
             signed = "minus" in column or column.get("signed", False)
             numbers = row["captions"].get(column.get("caption"))
-            captions = [""] * len(series) if numbers is None else [f"{number:.3g}" for number in numbers]
+            captions = [""] * len(series) if numbers is None else [_in_short(number) for number in numbers]
             panels += [
                 (title, part.numpy(), signed, caption)
                 for title, part, caption in zip(titles, series, captions, strict=True)
@@ -181,3 +212,8 @@ class FigureSaver:
     def _rows_first(self, image: np.ndarray) -> np.ndarray:
         """The rows from the top that matplotlib draws."""
         return np.rot90(image) if self.y_up else image
+
+
+def _in_short(number: float) -> str:
+    """Three digits, and 0 for what is next to it."""
+    return f"{round(number, 6) + 0.0:.3g}"

@@ -39,16 +39,18 @@ class GradientNormRecorder:
 
     def _reset(self) -> None:
         self._sum: torch.Tensor | float = 0.0
-        self._steps = 0
+        self._steps: torch.Tensor | int = 0
 
     def _collect(self, engine: Engine) -> None:
         if not optimizer_steps(engine):
             return
         gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
-        self._sum = self._sum + (norm if engine.scaler is None else norm / engine.scaler.get_scale())
-        self._steps += 1
+        if engine.scaler is not None:
+            norm = norm / engine.scaler.get_scale()
+        counts = torch.isfinite(norm)  # scaled gradients that overflow are not used
+        self._sum, self._steps = self._sum + torch.where(counts, norm, 0), self._steps + counts
 
     def _write(self, engine: Engine) -> None:
         if self._steps:
-            engine.state.metrics[self.name] = float(self._sum) / self._steps
+            engine.state.metrics[self.name] = float(self._sum) / int(self._steps)

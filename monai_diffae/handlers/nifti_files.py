@@ -62,7 +62,7 @@ class StoredVolume:
             intensities: shape of the box; rounded and clipped to what the type of the file can hold.
             add: to what is there, instead of replacing it.
         """
-        numbers = self.numbers.copy()
+        numbers = self.numbers.copy(order="K")  # of the file: another order costs more than all else
         part = self.grid(numbers)[box]
         new = intensities[covered].astype(np.float64) / self.slope
         new += part[covered] if add else -self.intercept / self.slope

@@ -34,7 +34,8 @@ def resume_training(checkpoint_dir: str | os.PathLike, to_load: Mapping[str, Any
     Args:
         checkpoint_dir: folder of ``checkpoint_<number>.pt``; nothing happens where there is none.
         to_load: what the checkpoint holds beside ``trainer``, by name.
-        trainer: not started yet.
+        trainer: not started yet; :attr:`~monai_diffae.engines.gradient_scaling.GradientScaling.scalers` of one of ours
+            are loaded, too.
 
     Returns:
         Iterations done so far.
@@ -44,7 +45,9 @@ def resume_training(checkpoint_dir: str | os.PathLike, to_load: Mapping[str, Any
         return 0
     checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     iteration = checkpoint.pop("trainer")["iteration"]
-    Checkpoint.load_objects(dict(to_load), checkpoint)
+    # A scaler is only there if the run that is resumed was in float16 as well.
+    scalers = {name: scaler for name, scaler in getattr(trainer, "scalers", {}).items() if name in checkpoint}
+    Checkpoint.load_objects(dict(to_load) | scalers, checkpoint)
     progress = {
         "iteration": iteration,
         "epoch_length": trainer.state.epoch_length,

@@ -27,11 +27,13 @@ class PlacedSlices:
         box: part of the source's grid that holds all of them.
         covered: voxels of the box whose centres lie in voxels of the slices, bool ``(X, Y, Z)``.
         values: intensities of the source, float32 ``(N, X, Y, Z)``; without meaning where not covered.
+        unseen: number of slices in which no voxel of the source has its centre: they lie between thick slices of it.
     """
 
     box: tuple[slice, slice, slice]
     covered: torch.Tensor
     values: torch.Tensor
+    unseen: int = 0
 
 
 def place_slices(
@@ -116,18 +118,26 @@ def _resample(
     resample = SpatialResample(mode="bilinear", padding_mode="border", dtype=torch.float32)
     size = [side.stop - side.start for side in box]
     rows = max(1, _MAX_VOXELS // (size[1] * size[2]))
+    processed = stack[-1].as_tensor() > 0.5
+    seen = torch.zeros(processed.shape[-1], dtype=torch.bool)
     parts = []
     for first in range(box[0].start, box[0].stop, rows):  # in parts, as grids of coordinates are large
         part_affine = source_affine @ _shift([first, box[1].start, box[2].start])
         part_size = [min(rows, box[0].stop - first), *size[1:]]
         part = convert_to_tensor(resample(stack, dst_affine=part_affine, spatial_size=part_size), track_meta=False)
-        parts.append((_lookup(stack[-1] > 0.5, part_affine, stack.affine, part_size), part))
+        voxel = _lookup(processed.shape, part_affine, stack.affine, part_size)
+        inside = (voxel >= 0) & processed.flatten()[voxel.clamp_min(0)]
+        seen[voxel[inside] % len(seen)] = True
+        parts.append((inside, part))
     inside, resampled = torch.cat([m for m, _ in parts]), torch.cat([v for _, v in parts], dim=1)
-    return PlacedSlices(box, inside, resampled[:-1] / resampled[-1].clamp_min(_MIN_WEIGHT))
+    unseen = int((processed.flatten(0, 1).any(dim=0) & ~seen).sum())
+    return PlacedSlices(box, inside, resampled[:-1] / resampled[-1].clamp_min(_MIN_WEIGHT), unseen)
 
 
-def _lookup(mask: torch.Tensor, from_affine: torch.Tensor, affine: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
-    """The mask's voxel that holds the centre of each voxel of another grid; False outside.
+def _lookup(
+    stack_shape: Sequence[int], from_affine: torch.Tensor, affine: torch.Tensor, shape: Sequence[int]
+) -> torch.Tensor:
+    """The stack's voxel, by its flat index, that holds the centre of each voxel of another grid; -1 outside.
 
     Not the "nearest" of grid_sample: where a centre lies on a border, as often with spacings of 1 and 2 mm, that takes
     one side or the other.
@@ -135,11 +145,11 @@ def _lookup(mask: torch.Tensor, from_affine: torch.Tensor, affine: torch.Tensor,
     matrix = torch.linalg.solve(affine.double(), from_affine.double())
     x, y, z = (torch.arange(n, dtype=torch.float64).reshape(s) for n, s in zip(shape, ((-1, 1, 1), (-1, 1), (-1,))))
     index, inside = torch.zeros(tuple(shape), dtype=torch.int64), torch.ones(tuple(shape), dtype=torch.bool)
-    for row, n in zip(matrix[:3], mask.shape):
+    for row, n in zip(matrix[:3], stack_shape):
         place = (row[0] * x + row[1] * y + row[2] * z + (row[3] + 0.5 + 1e-4)).floor().long()
         inside &= (place >= 0) & (place < n)
         index = index * n + place.clamp(0, n - 1)
-    return inside & convert_to_tensor(mask, track_meta=False).flatten()[index]
+    return index.where(inside, -1)
 
 
 def _shift(offset: Sequence[int]) -> torch.Tensor:

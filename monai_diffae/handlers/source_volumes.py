@@ -4,6 +4,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -23,7 +24,7 @@ _MODES = ("decoded", "residual", "difference")
 
 
 class SourceVolumeSaver(SliceCollector):
-    """Puts results of slices back into the volumes that they were taken from.
+    """Puts results of slices back into the volumes that they were taken from, and results of volumes into theirs.
 
     Written is ``<output_dir>/<stem>_<postfix>.nii.gz``: the source with its shape, affine, header and data type, other
     intensities where slices were processed, and every other voxel unchanged to the last bit. Folders of the source
@@ -41,16 +42,18 @@ class SourceVolumeSaver(SliceCollector):
               source keeps the detail that the network's grid has no room for;
             - ``difference``: that difference alone, signed float32 in the source's unit, zero elsewhere.
 
-            (``decoded`` has no use for ``minus``.) Results are ``(1, X, Y)``, or ``(N, 1, X, Y)`` for a series, which
-            becomes the fourth dimension; the one under ``minus`` is no series. Values outside [-1, 1] are clipped.
-            Empty: nothing is written.
-        volumes: the data set whose slices the evaluator gets, items with ``image`` ``(1, X, Y, Z)``, a MetaTensor that
-            came out of ``preprocessing``.
+            (``decoded`` has no use for ``minus``.) Results are ``(1, *spatial)``, or ``(N, 1, *spatial)`` for a
+            series, which becomes the fourth dimension; the one under ``minus`` is no series. Values outside [-1, 1]
+            are clipped. Empty: nothing is written. Slices between thick slices of the source, which hold none of its
+            voxels, are warned of.
+        volumes: the data set whose slices (or volumes) the evaluator gets, items with ``image`` ``(1, X, Y, Z)``, a
+            MetaTensor that came out of ``preprocessing``.
         preprocessing: its transforms; see :func:`~monai_diffae.handlers.source_grid.place_slices`.
         data_root_dir: folder of the sources.
         channel: of sources with four dimensions, the one that was processed.
         load: MONAI transform of ``{"image": file}``, for sources that are not NIfTI; they become NIfTI.
         overwrite: write all files; False leaves those alone that a former run has written of the same results.
+        spatial_dims: 2 for results of slices, 3 for results of whole volumes.
 
     Raises:
         ValueError: for a mode that is not known, or one without ``minus`` that needs it.
@@ -66,6 +69,7 @@ class SourceVolumeSaver(SliceCollector):
         channel: int | None = None,
         load: Callable | None = None,
         overwrite: bool = True,
+        spatial_dims: int = 2,
     ) -> None:
         for entry in files:
             needed = {"postfix", "key", "mode"} | (set() if entry.get("mode") == "decoded" else {"minus"})
@@ -75,7 +79,7 @@ class SourceVolumeSaver(SliceCollector):
                     f"got {dict(entry)}."
                 )
         keys = dict.fromkeys(entry[name] for entry in files for name in ("key", "minus") if name in entry)
-        super().__init__(output_dir, keys, data_root_dir)
+        super().__init__(output_dir, keys, data_root_dir, spatial_dims)
         self.files = [dict(entry) for entry in files]
         self.volumes = volumes
         self.preprocessing = preprocessing
@@ -87,8 +91,8 @@ class SourceVolumeSaver(SliceCollector):
         image = self.volumes[volume]["image"]
         source = image.meta["filename_or_obj"]
         stacks = {key: self._stack(slices, key).float() for key in self._collected}
-        series = {key: slices[0][key].ndim == 4 for key in self._collected}
-        indices = [s["slice"] for s in slices]
+        series = {key: self._is_series(slices, key) for key in self._collected}
+        indices = self._indices(slices)
         paths = [self.output_dir / f"{stem}_{entry['postfix']}.nii.gz" for entry in self.files]
         written = WrittenFiles(self.output_dir, stem, self._digest(image, source, stacks, indices))
         if not self.overwrite and written.are(paths):
@@ -97,6 +101,8 @@ class SourceVolumeSaver(SliceCollector):
         shape = stored.grid(stored.numbers).shape
         affine = torch.as_tensor(np.asarray(image.meta.get("original_affine", stored.affine)))
         placed = place_slices(torch.cat(list(stacks.values())), indices, image, self.preprocessing, affine, shape)
+        if placed.unseen:
+            _warn_of_thick_slices(source, placed.unseen, len(indices), image.affine, affine)
         values = dict(zip(stacks, placed.values.split([len(stack) for stack in stacks.values()])))
         for entry, path in zip(self.files, paths):
             result = values[entry["key"]]
@@ -114,7 +120,7 @@ class SourceVolumeSaver(SliceCollector):
         covered = placed.covered.numpy()
         if mode != "difference":
             return stored.changed(placed.box, covered, result, add=mode == "residual")
-        difference = np.zeros(stored.grid(stored.numbers).shape, dtype=np.float32)
+        difference = np.zeros(stored.grid(stored.numbers).shape, dtype=np.float32, order="F")  # as files have it
         difference[placed.box][covered] = result[covered]
         return difference.reshape(stored.numbers.shape[:3])
 
@@ -129,3 +135,18 @@ class SourceVolumeSaver(SliceCollector):
             digest.update(f"{tuple(tensor.shape)}".encode())
             digest.update(tensor.contiguous().cpu().numpy().tobytes())
         return digest.hexdigest()
+
+
+def _warn_of_thick_slices(
+    source: str, unseen: int, count: int, affine: torch.Tensor, source_affine: torch.Tensor
+) -> None:
+    spacing = affine[:3, :3].double().norm(dim=0).tolist()
+    axes = source_affine[:3, :3].double()
+    along = (affine[:3, 2].double() @ axes / axes.norm(dim=0)).abs().argmax()
+    apart = float(axes[:, along].norm())
+    warnings.warn(
+        f"{source}: {unseen} of its {count} processed slices, {spacing[2]:.4g} mm thick, lie between the slices of the "
+        f"file, {apart:.4g} mm apart, and change nothing in its results. To process slices of the file's thickness: "
+        f'--spacing "[{spacing[0]:.4g},{spacing[1]:.4g},{apart:.4g}]".',
+        stacklevel=2,
+    )

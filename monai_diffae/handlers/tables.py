@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import csv
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,29 +10,40 @@ import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 
-from monai_diffae.handlers.sources import source_file
+from monai_diffae.handlers.sources import following_images, source_file
+from monai_diffae.handlers.table_files import table_file_class
 
 __all__ = ["EditsTableSaver", "LatentsTableSaver"]
 
 
 class _ItemTableSaver:
-    """A CSV table with rows for each item of an evaluator, which start with its file, and its slice if it is one.
+    """A table with rows for each item of an evaluator, which start with its file, and its slice if it is one.
 
     Rows are streamed to a temporary file, which takes the table's name when the run has ended. Of several processes
     each streams its own rows, and the first one puts them together in the order of the processes.
 
     Args:
-        filename: CSV file.
+        filename: its extension says the format.
         data_root_dir: files in it are named relative to it.
+
+    Raises:
+        ValueError: if the table cannot have that format.
     """
+
+    formats: tuple[str, ...] = ("csv",)
 
     def __init__(self, filename: str | os.PathLike, data_root_dir: str | os.PathLike = "") -> None:
         self.filename = Path(filename)
+        self._file_class = table_file_class(filename, self.formats)
         self.data_root_dir = data_root_dir
 
     def rows(self, output: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """The further cells of an item's rows, by column, from the evaluator's output for it."""
         raise NotImplementedError(f"{type(self).__name__} says nothing about an item.")
+
+    def parts(self, item: Mapping[str, Any], output: Mapping[str, Any]) -> Iterator[tuple[Mapping, Mapping]]:
+        """What has a place and rows of its own: the item and the evaluator's output for it."""
+        yield item, output
 
     def place(self, item: Mapping[str, Any]) -> dict[str, Any]:
         """The first cells of an item's rows, by column."""
@@ -50,72 +59,90 @@ class _ItemTableSaver:
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._append)
         engine.add_event_handler(Events.COMPLETED, self._close)
 
-    @property
-    def _partial(self) -> Path:
-        return self._partial_of(idist.get_rank())
-
     def _partial_of(self, rank: int) -> Path:
         return self.filename.with_name(f"{self.filename.name}{f'.{rank}' if rank else ''}.partial")
 
     def _open(self, engine: Engine) -> None:
         self.filename.parent.mkdir(parents=True, exist_ok=True)
-        self._partial.unlink(missing_ok=True)
+        self._file = self._file_class(self._partial_of(idist.get_rank()))
 
     def _append(self, engine: Engine) -> None:
-        with open(self._partial, "a", newline="") as f:
-            table = csv.writer(f)
-            for item, output in zip(engine.state.batch, engine.state.output):
-                place = self.place(item)
-                for row in self.rows(output):
-                    if f.tell() == 0:
-                        table.writerow([*place, *row])
-                    cells = [f"{cell:.6g}" if isinstance(cell, float) else cell for cell in row.values()]
-                    table.writerow([*place.values(), *cells])
+        items = (part for whole in zip(engine.state.batch, engine.state.output) for part in self.parts(*whole))
+        self._file.write([(self.place(item), row) for item, output in items for row in self.rows(output)])
 
     def _close(self, engine: Engine) -> None:
+        self._file.close()
         idist.barrier()  # all rows are written
         if idist.get_rank() > 0:
             return
-        with open(self._partial, "a", newline="") as table:
-            for rank in range(1, idist.get_world_size()):
-                with open(self._partial_of(rank), newline="") as rows:
-                    rows.readline()  # the column names
-                    shutil.copyfileobj(rows, table)
-                self._partial_of(rank).unlink()
-        os.replace(self._partial, self.filename)
+        first, *others = (self._partial_of(rank) for rank in range(idist.get_world_size()))
+        if others:
+            self._file_class.join(first, others)
+        os.replace(first, self.filename)
+        for other in others:
+            other.unlink()
 
 
 class LatentsTableSaver(_ItemTableSaver):
-    """Writes ``latents.csv``: one row an item with its file, its subject (where the data say it), and z_sem.
+    """Writes ``latents.csv`` or ``latents.parquet``: a row an item with its file, its subject where the data say it,
+    and z_sem.
 
-    A slice has its index in the prepared volume too, and ``x_mm``, ``y_mm``, ``z_mm``, the place of its centre in the
-    world of the source's affine (RAS for NIfTI).
+    A slice has its index in the prepared volume too. Slices and whole volumes have ``x_mm``, ``y_mm``, ``z_mm``, the
+    place of their centre in the world of the source's affine (RAS for NIfTI).
+
+    Where images are joined (:class:`~monai_diffae.data.ImageChains`), those that follow the item's have a row too if
+    the output holds their ``z_sem_to``; an image that is in several pairs has one.
 
     The evaluator's output holds ``z_sem``. Rows are streamed to a temporary file, which takes the table's name when the
     run has ended.
 
     Args:
-        filename: CSV file.
+        filename: CSV or, with pyarrow installed, Parquet, which has z_sem in float32 as it is and not in 6 digits.
         data_root_dir: files in it are named relative to it.
         numbers: keys of the output with a number an item, for a column each before z_sem; one that the output does not
             hold (of a workflow that encodes nothing, say) has no column.
+
+    Raises:
+        ValueError: for a file that is neither ``.csv`` nor ``.parquet``.
+        ImportError: for Parquet without pyarrow.
     """
+
+    formats = ("csv", "parquet")
 
     def __init__(
         self, filename: str | os.PathLike, data_root_dir: str | os.PathLike = "", numbers: Sequence[str] = ()
     ) -> None:
         super().__init__(filename, data_root_dir)
         self.numbers = tuple(numbers)
+        self._joined: set[tuple[str, int]] = set()  # images of pairs and chains that have their row
+
+    def _open(self, engine: Engine) -> None:
+        super()._open(engine)
+        self._joined.clear()
+
+    def parts(self, item: Mapping[str, Any], output: Mapping[str, Any]) -> Iterator[tuple[Mapping, Mapping]]:
+        images = following_images(item)
+        if not images or "z_sem_to" not in output:
+            yield item, output
+            return
+        codes = [output["z_sem"].flatten(), *output["z_sem_to"].reshape(len(images), -1)]
+        joined = {key: [item[key], *_listed(item[f"{key}_to"])] for key in ("slice", "subject") if f"{key}_to" in item}
+        for k, (image, z_sem) in enumerate(zip([item["image"], *images], codes, strict=True)):
+            part = {"image": image} | {key: values[k] for key, values in joined.items()}
+            place = (source_file(part), int(part.get("slice", 0)))
+            if place not in self._joined:
+                self._joined.add(place)
+                yield part, {"z_sem": z_sem}
 
     def place(self, item: Mapping[str, Any]) -> dict[str, Any]:
         place = super().place(item)
         if "subject" in item:
             place = {"file": place.pop("file"), "subject": item["subject"]} | place
-        if "slice" in item:
-            image = item["image"]
-            center = [(n - 1) / 2 for n in image.shape[1:3]]
-            world = image.affine.cpu().double() @ torch.tensor([*center, 0.0, 1.0], dtype=torch.float64)
-            place |= {name: f"{position:.3f}" for name, position in zip(("x_mm", "y_mm", "z_mm"), world.tolist())}
+        image = item["image"]
+        if "slice" in item or image.ndim == 4:
+            center = [(n - 1) / 2 for n in image.shape[1:]] + [0.0] * (4 - image.ndim)
+            world = image.affine.cpu().double() @ torch.tensor([*center, 1.0], dtype=torch.float64)
+            place |= dict(zip(("x_mm", "y_mm", "z_mm"), world.tolist()))  # zip leaves out the 1 at the end
         return place
 
     def rows(self, output: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -123,6 +150,10 @@ class LatentsTableSaver(_ItemTableSaver):
         yield {n: float(output[n]) for n in self.numbers if n in output} | {
             f"z_{i}": value for i, value in enumerate(z_sem)
         }
+
+
+def _listed(values: Any) -> list:
+    return list(values) if isinstance(values, (list, tuple)) else [values]
 
 
 class EditsTableSaver(_ItemTableSaver):

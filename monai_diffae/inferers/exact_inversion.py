@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from monai.utils import unsqueeze_right
@@ -12,10 +13,48 @@ from monai.utils import unsqueeze_right
 from monai_diffae.inferers.anderson import AndersonMixing
 from monai_diffae.schedulers import InvertibleDDIMScheduler
 
-__all__ = ["Inversion", "invert_exactly"]
+__all__ = ["Inversion", "check_exact", "invert_exactly"]
 
 _GROWTH = 2.0  # of the residual, that an update may make on the way to a smaller one
 _PATIENCE = 6  # updates in a row that may fail to make it smaller
+# Below, evaluations are spent in vain: on the shipped digits 2.5e-3 was the least that rounding left in the end.
+_LOWEST_TOLERANCE = {"bfloat16": 5e-3}
+
+
+def check_exact(
+    scheduler: InvertibleDDIMScheduler,
+    num_inference_steps: int,
+    num_inversion_steps: int,
+    max_evaluations: int,
+    tolerance: float,
+    precision: str,
+) -> float:
+    """The tolerance that can be reached in this precision; ValueError where there is no exact inversion."""
+    if not scheduler.step_has_inverse:
+        raise ValueError(
+            f"inversion='exact' needs steps that have an inverse, which {type(scheduler).__name__} with "
+            f"clip_sample={scheduler.clip_sample} has not. Take InvertibleDDIMScheduler with "
+            "clip_sample=False, or inversion='explicit'."
+        )
+    if num_inversion_steps != num_inference_steps:
+        raise ValueError(
+            f"inversion='exact' inverts the decoding, of num_inference_steps={num_inference_steps}; got "
+            f"num_inversion_steps={num_inversion_steps}. Give the same number or None."
+        )
+    if not tolerance > 0:
+        raise ValueError(f"tolerance must be greater than 0, got {tolerance}.")
+    if max_evaluations < num_inversion_steps:
+        raise ValueError(
+            f"max_evaluations must be at least the number of steps, {num_inversion_steps}; got {max_evaluations}."
+        )
+    lowest = _LOWEST_TOLERANCE.get(precision, 0.0)
+    if tolerance < lowest:
+        warnings.warn(
+            f"A tolerance of {tolerance:g} cannot be reached in {precision}; {lowest:g} is used. Take "
+            "precision='float32', or that tolerance.",
+            stacklevel=3,
+        )
+    return max(tolerance, lowest)
 
 
 @dataclass(frozen=True)
@@ -40,6 +79,12 @@ class Inversion:
         """An x_T that nobody compared with the image, the same number of evaluations for each."""
         spent = torch.full((batch,), evaluations, device=x_T.device)
         return cls(x_T, spent, torch.full((batch,), torch.nan, device=x_T.device))
+
+    @classmethod
+    def cat(cls, parts: Sequence[Inversion]) -> Inversion:
+        """One for several parts of a batch."""
+        names = [field.name for field in fields(cls)]
+        return cls(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
 
     def report(self) -> dict[str, torch.Tensor]:
         """``x_T_evaluations`` and ``x_T_residual``, the names that they have in results and tables."""

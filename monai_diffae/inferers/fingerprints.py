@@ -15,7 +15,7 @@ import torch.nn as nn
 
 __all__ = ["fingerprint"]
 
-_WITHOUT_INFLUENCE = {"verbose", "training"}  # on what an inferer gives
+_WITHOUT_INFLUENCE = {"verbose", "training", "batches"}  # on what an inferer gives
 
 
 def fingerprint(thing: Any) -> str:

@@ -8,6 +8,7 @@ import torch
 from monai.inferers import Inferer
 
 from monai_diffae.inferers.autoencoding import DiffusionAutoencoderInferer, StochasticCode, like_input, plain
+from monai_diffae.inferers.inference import inference
 from monai_diffae.semantics import lerp, slerp
 
 __all__ = ["InterpolationInferer"]
@@ -38,7 +39,7 @@ class InterpolationInferer(Inferer):
         self.num_points = num_points
         self.stochastic_code = StochasticCode(x_T, seed)
 
-    @torch.no_grad()
+    @inference
     def predict(
         self, inputs: torch.Tensor, network: Callable, inputs_to: torch.Tensor | Sequence[torch.Tensor]
     ) -> dict[str, torch.Tensor]:
@@ -50,9 +51,10 @@ class InterpolationInferer(Inferer):
                 chain a list, the images to pass in their order. They may be on another device.
 
         Returns:
-            ``z_sem`` ``(B, D)`` of the first images; ``interpolation``, shape ``(B, N, C, *spatial)``. N is
-            ``num_points``, and ``num_points - 1`` more for each further image of a chain, whose images are not
-            doubled: those of ``inputs`` and ``inputs_to`` stand at multiples of ``num_points - 1``.
+            ``z_sem`` ``(B, D)`` of the first images; ``z_sem_to`` of the others, ``(B, D)``, or ``(B, K, D)`` for a
+            list of K; ``interpolation``, shape ``(B, N, C, *spatial)``. N is ``num_points``, and ``num_points - 1``
+            more for each further image of a chain, whose images are not doubled: those of ``inputs`` and
+            ``inputs_to`` stand at multiples of ``num_points - 1``.
 
         Raises:
             ValueError: if the shapes differ, or for an empty list.
@@ -63,17 +65,23 @@ class InterpolationInferer(Inferer):
         for other in others:
             if inputs.shape != other.shape:
                 raise ValueError(f"The images must have one shape, got {list(inputs.shape)} and {list(other.shape)}.")
-        codes = []
-        for images in (plain(inputs), *(plain(other).to(inputs.device) for other in others)):
-            z_sem = network.encode(images)
-            codes.append((z_sem, self.stochastic_code(images, network, z_sem, self.inferer)))
+        images = torch.cat([plain(inputs), *(plain(other).to(inputs.device) for other in others)])
+        z_sem = self.inferer.encode(images, network)
+        x_T = self.stochastic_code(images, network, z_sem, self.inferer).expand(images.shape)
+        count = 1 + len(others)
+        codes = list(zip(z_sem.chunk(count), x_T.chunk(count)))
         weights = torch.linspace(0, 1, self.num_points).tolist()
         points = []
         for (z_from, x_T_from), (z_to, x_T_to) in pairwise(codes):
             for weight in weights[min(len(points), 1) :]:  # the end of one stretch is the start of the next
-                z_sem, x_T = lerp(z_from, z_to, weight), slerp(x_T_from, x_T_to, weight)
-                points.append(self.inferer.decode(z_sem, x_T, network))
-        return {"z_sem": codes[0][0], "interpolation": like_input(torch.stack(points, dim=1), inputs)}
+                points.append((lerp(z_from, z_to, weight), slerp(x_T_from, x_T_to, weight)))
+        interpolation = self.inferer.decode_series(points, network)
+        z_sem, *z_sem_to = (z for z, _ in codes)
+        return {
+            "z_sem": z_sem,
+            "z_sem_to": z_sem_to[0] if isinstance(inputs_to, torch.Tensor) else torch.stack(z_sem_to, dim=1),
+            "interpolation": like_input(interpolation, inputs),
+        }
 
     def __call__(  # type: ignore[override]
         self, inputs: torch.Tensor, network: Callable, inputs_to: torch.Tensor | Sequence[torch.Tensor]

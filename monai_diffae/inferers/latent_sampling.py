@@ -10,6 +10,9 @@ import torch
 import torch.nn as nn
 from monai.inferers import DiffusionInferer
 
+from monai_diffae.inferers.inference import inference, moved
+from monai_diffae.inferers.mixed_precision import MixedPrecisionInferer
+from monai_diffae.precision import shared_casts
 from monai_diffae.randomness import derive_seed
 from monai_diffae.schedulers import InvertibleDDIMScheduler
 from monai_diffae.semantics import AttributeDirections, LatentStatistics
@@ -35,6 +38,10 @@ class LatentSampler:
             0.81 with 20 steps, 0.95 with 100 and 0.99 with 500 (the schedule's own; they are cheap). Steps of second
             order leave all of it.
         seed: of the samples.
+        precision: of the network: ``float32``, ``bfloat16`` or ``float16``. Between steps, and in the end, float32.
+
+    Raises:
+        ValueError: for another precision.
     """
 
     def __init__(
@@ -44,9 +51,10 @@ class LatentSampler:
         statistics: LatentStatistics,
         num_inference_steps: int = 500,
         seed: int = 0,
+        precision: str = "float32",
     ) -> None:
         self.network = network
-        self.inferer = DiffusionInferer(scheduler)
+        self.inferer = MixedPrecisionInferer(DiffusionInferer(scheduler), precision)
         self.statistics = statistics
         self.num_inference_steps = num_inference_steps
         self.seed = seed
@@ -59,12 +67,14 @@ class LatentSampler:
         """Standard normal, ``(1, D)``, on the CPU so that it is the same whatever the device."""
         return torch.randn(1, len(self.statistics.mean), generator=generator)
 
-    @torch.no_grad()
+    @inference
     def denoise(self, noise: torch.Tensor) -> torch.Tensor:
         """The latent DDIM: standard normal noise ``(B, D)`` to raw z_sem ``(B, D)``."""
-        self.inferer.scheduler.set_timesteps(self.num_inference_steps)
-        z_normalized = self.inferer.sample(noise, self.network, verbose=False)
-        return self.statistics.to(noise.device).denormalize(z_normalized)
+        inferer, precision = self.inferer.inferer, self.inferer.precision
+        inferer.scheduler.set_timesteps(self.num_inference_steps)
+        with shared_casts(precision, noise.device):
+            z_normalized = inferer.sample(noise, self.inferer.network(self.network, noise), verbose=False)
+        return moved(self.statistics, noise.device).denormalize(z_normalized)
 
     def __call__(self, indices: Sequence[int], device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
         """``z_sem`` ``(B, D)`` of the samples with these numbers."""
@@ -113,10 +123,10 @@ class ConditionalLatentSampler:
         self.max_tries = max_tries
         self.prior = prior
 
-    @torch.no_grad()
+    @inference
     def probability(self, z_sem: torch.Tensor) -> torch.Tensor:
         """With which a raw z_sem is accepted, ``(B, D) -> (B,)``."""
-        attributes = self.attributes.to(z_sem.device)
+        attributes = moved(self.attributes, z_sem.device)
         logit = attributes.scores(z_sem)[:, attributes.index(self.attribute)]
         return torch.sigmoid(logit + math.log(self.prior / (1 - self.prior)))
 

@@ -8,6 +8,7 @@ import torch
 from monai.inferers import Inferer
 
 from monai_diffae.inferers.autoencoding import DiffusionAutoencoderInferer, StochasticCode, like_input, plain
+from monai_diffae.inferers.inference import inference, moved
 from monai_diffae.semantics import AttributeDirections, lerp
 
 __all__ = ["ManipulationInferer"]
@@ -98,7 +99,7 @@ class ManipulationInferer(Inferer):
             return moved
         return [lerp(z_sem, moved[0], k / self.num_steps) for k in range(1, self.num_steps + 1)]
 
-    @torch.no_grad()
+    @inference
     def predict(self, inputs: torch.Tensor, network: Callable) -> dict[str, torch.Tensor]:
         """
         Args:
@@ -115,16 +116,16 @@ class ManipulationInferer(Inferer):
             :meth:`~monai_diffae.inferers.exact_inversion.Inversion.report`.
         """
         images = plain(inputs)
-        z_sem = network.encode(images)
+        z_sem = self.inferer.encode(images, network)
         code = self.stochastic_code.with_report(images, network, z_sem, self.inferer)
         x_T = code.x_T
-        reconstruction = self.inferer.decode(z_sem, x_T, network)
-        attributes = self.attributes.to(images.device)
+        attributes = moved(self.attributes, images.device)
         k = attributes.index(self.attribute)
-        moved = self._moved(z_sem, attributes)
-        edit = torch.stack([self.inferer.decode(z, x_T, network) for z in moved], dim=1)
-        score_after = torch.stack([attributes.scores(z)[:, k] for z in moved], dim=1)
-        distance = torch.stack([((z - z_sem) / attributes.statistics.std).norm(dim=1) for z in moved], dim=1)
+        moved_codes = self._moved(z_sem, attributes)
+        decoded = self.inferer.decode_series([(z, x_T) for z in (z_sem, *moved_codes)], network)
+        reconstruction, edit = decoded[:, 0], decoded[:, 1:]
+        score_after = torch.stack([attributes.scores(z)[:, k] for z in moved_codes], dim=1)
+        distance = torch.stack([((z - z_sem) / attributes.statistics.std).norm(dim=1) for z in moved_codes], dim=1)
         difference = edit - reconstruction[:, None]
         if not self.is_series:
             edit, difference, score_after, distance = (x[:, 0] for x in (edit, difference, score_after, distance))

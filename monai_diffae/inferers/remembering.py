@@ -1,18 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import functools
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
+import monai
 import torch
 import torch.nn as nn
 from monai.inferers import Inferer
 
 from monai_diffae.inferers.autoencoding import like_input, plain
 from monai_diffae.inferers.fingerprints import fingerprint
+from monai_diffae.inferers.inference import inference
 
 __all__ = ["RememberingInferer"]
 
@@ -22,7 +26,7 @@ class RememberingInferer(Inferer):
 
     So a run that was interrupted goes on where it stopped, in whatever batches: what was computed before is read. A
     result is used for the same image, the same weights, and an inferer with the same settings only (see
-    :func:`~monai_diffae.inferers.fingerprints.fingerprint`).
+    :func:`~monai_diffae.inferers.fingerprints.fingerprint`), by the same code.
 
     Args:
         inferer: with a method ``predict(inputs, network, **others)`` that gives a dictionary of tensors with the batch
@@ -39,7 +43,7 @@ class RememberingInferer(Inferer):
         self._settings: str | None = None
         self._weights: tuple[tuple, str] = ((), "")
 
-    @torch.no_grad()
+    @inference
     def predict(
         self, inputs: torch.Tensor, network: nn.Module, **others: torch.Tensor | Sequence[torch.Tensor]
     ) -> dict[str, torch.Tensor]:
@@ -68,6 +72,15 @@ class RememberingInferer(Inferer):
             for key, value in batch.items()
         }
 
+    def forget(self) -> None:
+        """Delete the files, when all processes have come here: for the end of a run, whose results are written."""
+        idist.barrier()
+        if idist.get_rank() == 0 and self.folder.is_dir():
+            for path in list(self.folder.glob("[0-9a-f]" * 64 + ".pt*")):  # and .partial ones of killed runs
+                path.unlink()
+            if not any(self.folder.iterdir()):
+                self.folder.rmdir()
+
     def __call__(  # type: ignore[override]
         self, inputs: torch.Tensor, network: nn.Module, **others: torch.Tensor | Sequence[torch.Tensor]
     ) -> dict[str, torch.Tensor]:
@@ -80,7 +93,7 @@ class RememberingInferer(Inferer):
         state = tuple((p.data_ptr(), p._version) for p in network.state_dict(keep_vars=True).values())
         if state != self._weights[0]:
             self._weights = (state, fingerprint(network))
-        common = f"{self._settings} {self._weights[1]} {images.device.type} {_versions()}"
+        common = f"{self._settings} {self._weights[1]} {images.device.type} {_code()}"
         return [self.folder / f"{fingerprint([common, images[k], _select(others, k)])}.pt" for k in range(len(images))]
 
     @staticmethod
@@ -98,12 +111,13 @@ class RememberingInferer(Inferer):
         os.replace(partial, path)
 
 
-def _versions() -> str:
-    """Results of another version of the code are not the same."""
-    try:
-        return f"{version('monai-diffae')} {torch.__version__}"
-    except PackageNotFoundError:  # not installed, but on the path
-        return torch.__version__
+@functools.cache
+def _code() -> str:
+    """Of this package every line, and the versions of what it runs on: results of other code are not the same."""
+    digest = hashlib.sha256(f"{torch.__version__} {monai.__version__}".encode())
+    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _select(batches: Any, index: int | list[int]) -> Any:

@@ -7,6 +7,7 @@ import torch
 from monai.inferers import Inferer
 
 from monai_diffae.inferers.autoencoding import DiffusionAutoencoderInferer, StochasticCode, like_input, plain
+from monai_diffae.inferers.inference import inference
 
 __all__ = ["SamplingInferer"]
 
@@ -48,7 +49,7 @@ class SamplingInferer(Inferer):
         self.x_T = x_T
         self.stochastic_code = StochasticCode(x_T, seed)
 
-    @torch.no_grad()
+    @inference
     def predict(self, inputs: torch.Tensor, network: Callable) -> dict[str, torch.Tensor]:
         """
         Args:

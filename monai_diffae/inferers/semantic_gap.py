@@ -7,6 +7,8 @@ import torch
 from monai.inferers import Inferer
 
 from monai_diffae.inferers.autoencoding import plain
+from monai_diffae.inferers.inference import inference
+from monai_diffae.precision import check_precision, mixed_precision
 from monai_diffae.schedulers import InvertibleDDIMScheduler
 
 __all__ = ["SemanticGapInferer"]
@@ -21,12 +23,17 @@ class SemanticGapInferer(Inferer):
 
     Args:
         scheduler: noises the images.
+        precision: see :class:`~monai_diffae.inferers.DiffusionAutoencoderInferer`.
+
+    Raises:
+        ValueError: for an unknown precision.
     """
 
-    def __init__(self, scheduler: InvertibleDDIMScheduler) -> None:
+    def __init__(self, scheduler: InvertibleDDIMScheduler, precision: str = "float32") -> None:
         self.scheduler = scheduler
+        self.precision = check_precision(precision)
 
-    @torch.no_grad()
+    @inference
     def __call__(  # type: ignore[override]
         self, inputs: torch.Tensor, network: Callable, noise: torch.Tensor, timesteps: torch.Tensor
     ) -> dict[str, torch.Tensor]:
@@ -43,7 +50,6 @@ class SemanticGapInferer(Inferer):
         images = plain(inputs)
         noised = self.scheduler.add_noise(images, plain(noise), timesteps)
         others = images.roll(len(images) // 2, dims=0)
-        return {
-            "prediction": network(noised, timesteps, image=images),
-            "shuffled_prediction": network(noised, timesteps, image=others),
-        }
+        with mixed_precision(self.precision, images.device):
+            prediction, shuffled = (network(noised, timesteps, image=x) for x in (images, others))
+        return {"prediction": prediction.float(), "shuffled_prediction": shuffled.float()}

@@ -7,6 +7,7 @@ import torch
 from monai.inferers import Inferer
 
 from monai_diffae.inferers.autoencoding import DiffusionAutoencoderInferer, like_input, plain
+from monai_diffae.inferers.inference import inference
 
 __all__ = ["SwapInferer"]
 
@@ -21,7 +22,7 @@ class SwapInferer(Inferer):
     def __init__(self, inferer: DiffusionAutoencoderInferer) -> None:
         self.inferer = inferer
 
-    @torch.no_grad()
+    @inference
     def predict(self, inputs: torch.Tensor, network: Callable, inputs_to: torch.Tensor) -> dict[str, torch.Tensor]:
         """
         Args:
@@ -40,17 +41,18 @@ class SwapInferer(Inferer):
         """
         if inputs.shape != inputs_to.shape:
             raise ValueError(f"The images must have one shape, got {list(inputs.shape)} and {list(inputs_to.shape)}.")
-        images, images_to = plain(inputs), plain(inputs_to).to(inputs.device)
-        z_sem, z_sem_to = network.encode(images), network.encode(images_to)
-        x_T = self.inferer.invert(images, network, z_sem)
-        x_T_to = self.inferer.invert(images_to, network, z_sem_to)
+        images = torch.cat([plain(inputs), plain(inputs_to).to(inputs.device)])
+        codes = self.inferer.encode(images, network)
+        z_sem, z_sem_to = codes.chunk(2)
+        x_T, x_T_to = self.inferer.invert(images, network, codes).chunk(2)
+        swapped = self.inferer.decode_series([(z_sem, x_T_to), (z_sem_to, x_T)], network)
         return {
             "z_sem": z_sem,
             "z_sem_to": z_sem_to,
             "x_T": like_input(x_T, inputs),
             "x_T_to": like_input(x_T_to, inputs_to),
-            "swap": like_input(self.inferer.decode(z_sem, x_T_to, network), inputs),
-            "swap_reversed": like_input(self.inferer.decode(z_sem_to, x_T, network), inputs_to),
+            "swap": like_input(swapped[:, 0], inputs),
+            "swap_reversed": like_input(swapped[:, 1], inputs_to),
         }
 
     def __call__(  # type: ignore[override]

@@ -7,6 +7,7 @@ import torch
 from monai.inferers import Inferer
 
 from monai_diffae.inferers.autoencoding import DiffusionAutoencoderInferer, StochasticCode, like_input, plain
+from monai_diffae.inferers.inference import inference
 
 __all__ = ["VariationInferer"]
 
@@ -30,7 +31,7 @@ class VariationInferer(Inferer):
         self.num_variations = num_variations
         self.stochastic_code = StochasticCode("random", seed)
 
-    @torch.no_grad()
+    @inference
     def predict(self, inputs: torch.Tensor, network: Callable) -> dict[str, torch.Tensor]:
         """
         Args:
@@ -42,14 +43,9 @@ class VariationInferer(Inferer):
             standard deviation, shape of ``inputs`` (zero for a single one).
         """
         images = plain(inputs)
-        z_sem = network.encode(images)
-        variations = torch.stack(
-            [
-                self.inferer.decode(z_sem, self.stochastic_code.draw(images, k), network)
-                for k in range(self.num_variations)
-            ],
-            dim=1,
-        )
+        z_sem = self.inferer.encode(images, network)
+        codes = [(z_sem, self.stochastic_code.draw(images, k)) for k in range(self.num_variations)]
+        variations = self.inferer.decode_series(codes, network)
         spread = variations.std(dim=1, correction=0)
         return {
             "z_sem": z_sem,

@@ -40,8 +40,14 @@ def read_attributes(path: str | os.PathLike) -> dict[str, Any]:
     """The arguments of :class:`~monai_diffae.semantics.AttributeDirections`.
 
     Raises:
+        FileNotFoundError: if there is no such file.
         ValueError: for another file.
     """
+    if not os.path.exists(path):
+        raise FileNotFoundError(
+            f"There are no attribute directions {os.fspath(path)!r}; fit_attributes.yaml makes them, or give another "
+            "attributes_path."
+        )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         state = content["state_dict"]

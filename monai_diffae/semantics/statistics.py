@@ -47,8 +47,14 @@ class LatentStatistics(nn.Module):
         """Read a file of the state dict, as training of the latent diffusion and the conversion of weights write it.
 
         Raises:
+            FileNotFoundError: if there is no such file.
             ValueError: if it holds something else.
         """
+        if not os.path.exists(path):
+            raise FileNotFoundError(
+                f"There are no statistics of z_sem {os.fspath(path)!r}; train_latent.yaml makes them, or give another "
+                "statistics_path."
+            )
         state = torch.load(path, map_location="cpu", weights_only=True)
         if set(state) != {"mean", "std"}:
             raise ValueError(f"{os.fspath(path)!r} must hold mean and std of z_sem, got {sorted(state)[:5]}.")

@@ -88,7 +88,8 @@ def test_a_killed_run_goes_on_where_it_stopped(volumes, weights, tmp_path, devic
         assert nib.load(halves / name).get_fdata().shape == (40, 44, 30)
     assert not (halves / "latents.csv").exists()
 
-    subprocess.run(command(volumes, weights, halves, device), check=True, capture_output=True)
+    keep = {"run": "['$@evaluator.run()']"}  # without the last step, which deletes what was remembered
+    subprocess.run(command(volumes, weights, halves, device, **keep), check=True, capture_output=True)
     finished = files(halves, "*_reconstruction.nii.gz")
     assert len(finished) == COUNT
     assert {name: finished[name] for name in done} == done
@@ -103,9 +104,10 @@ def test_a_killed_run_goes_on_where_it_stopped(volumes, weights, tmp_path, devic
     np.testing.assert_allclose(codes, expected_codes, atol=1e-3)
     assert metrics(halves) == pytest.approx(metrics(whole), rel=1e-3)
 
-    # Nothing is left to do, unless everything is to be done again.
+    # Nothing is left to do, and in the end nothing to remember, unless everything is to be done again.
     subprocess.run(command(volumes, weights, halves, device), check=True, capture_output=True)
     assert files(halves, "*_reconstruction.nii.gz") == finished
+    assert files(halves, "*.pt") == files(whole, "*.pt") == {}
     subprocess.run(command(volumes, weights, halves, device, resume=False), check=True, capture_output=True)
     again = files(halves, "*_reconstruction.nii.gz")
     assert all(again[name] > finished[name] for name in finished)

@@ -88,18 +88,22 @@ def test_torchscript_of_the_encoder_gives_its_codes(bundle, exported):
         torch.testing.assert_close(script(images), exported["encoder"](images), rtol=0, atol=1e-4)
 
 
-def test_onnx_of_the_encoder_gives_its_codes(bundle, exported, tmp_path):
-    pytest.importorskip("onnx", reason="the extra 'export' is not installed")
+def test_onnx_of_the_encoder_gives_its_codes_for_any_number_of_images(bundle, exported, tmp_path):
+    onnx = pytest.importorskip("onnx", reason="the extra 'export' is not installed")
     reference = pytest.importorskip("onnx.reference")
     configs = REPOSITORY / "bundles" / bundle / "configs"
     command = [sys.executable, "-m", "monai.bundle", "onnx_export", "encoder_def", "--filepath", "encoder.onnx"]
     command += ["--ckpt_file", str(exported["folder"] / "encoder.pt"), "--meta_file", str(configs / "metadata.json")]
-    command += ["--converter_kwargs", "{'input_names':['image'],'output_names':['z_sem']}"]
+    any_batch = {"input_names": ["image"], "output_names": ["z_sem"], "dynamic_axes": {"image": {0: "batch"}}}
+    command += ["--converter_kwargs", str(any_batch)]
     subprocess.run([*command, "--config_file", str(configs / "inference.yaml")], cwd=tmp_path, check=True)
-    images = images_of(bundle, count=1)
-    [z_sem] = reference.ReferenceEvaluator(str(tmp_path / "encoder.onnx")).run(None, {"image": images.numpy()})
-    with torch.no_grad():
-        np.testing.assert_allclose(z_sem, exported["encoder"](images).numpy(), rtol=0, atol=1e-4)
+    onnx.checker.check_model(str(tmp_path / "encoder.onnx"), full_check=True)
+    evaluator = reference.ReferenceEvaluator(str(tmp_path / "encoder.onnx"))
+    for count in (1, 2):  # it was traced with one
+        images = images_of(bundle, count)
+        [z_sem] = evaluator.run(None, {"image": images.numpy()})
+        with torch.no_grad():
+            np.testing.assert_allclose(z_sem, exported["encoder"](images).numpy(), rtol=0, atol=1e-4)
 
 
 def test_load_returns_a_network_that_encodes_and_decodes(bundle, exported, tmp_path):

@@ -15,6 +15,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from PIL import Image
 from skimage.data import lfw_subset
 
+from monai_diffae.root_cause import root_cause
 from monai_diffae.semantics import AttributeDirections
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "natural_images_diffae"
@@ -61,6 +62,16 @@ def faces(tmp_path_factory) -> Path:
             Image.fromarray(picture).save(folder / f"{k:02d}.png")
             table.writerow([f"{k:02d}.png", int(ranks[k] > 6), ranks[k] // 5, "" if k < 3 else f"{brightness[k]:.2f}"])
     return folder
+
+
+@pytest.mark.parametrize("overlay", ["manipulate", "sample"])
+def test_nothing_of_the_shipped_network_is_used_with_other_weights(faces, weights, tmp_path, overlay):
+    """Directions and latent codes of another network of the same z_dim would be nonsense without an error."""
+    with pytest.raises(Exception, match="Failed") as raised:
+        run(overlay, dataset_dir=str(faces), output_dir=str(tmp_path), ckpt_path=weights)
+    found = root_cause(raised.value)
+    assert isinstance(found, FileNotFoundError)
+    assert str(Path(weights).with_name("attributes.pt" if overlay == "manipulate" else "latent.pt")) in str(found)
 
 
 @pytest.fixture(scope="module")

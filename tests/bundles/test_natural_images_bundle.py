@@ -204,6 +204,13 @@ def root_error_of(workflow: ConfigWorkflow) -> BaseException:
     return root_cause(raised.value)
 
 
+@pytest.mark.parametrize("side", ["train", "validate"])
+def test_prepared_pictures_are_kept_in_memory(faces, tmp_path, side):
+    workflow = workflow_of("train", dataset_dir=str(faces), output_dir=str(tmp_path), val_fraction=0.5, image_size=16)
+    images = workflow.parser.get_parsed_content(f"{side}::images")
+    assert [tuple(item["image"].shape) for item in images._cache] == [(1, 16, 16)] * 2
+
+
 def test_the_network_gets_pictures_upright_rows_before_columns(tmp_path):
     """As the authors' weights expect them; MONAI's PILReader gives the transpose."""
     Image.fromarray(np.arange(64, dtype=np.uint8)[:, None].repeat(64, 1)).save(tmp_path / "dark_above.png")

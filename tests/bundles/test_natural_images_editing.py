@@ -96,7 +96,7 @@ def test_by_default_each_picture_is_joined_with_the_next(run, tmp_path):
     line = pixels(*(tmp_path / f"a_to_b_interpolation_{k}.png" for k in range(3)))
     assert line.shape == (3, 32, 32)
     assert np.abs(np.diff(line, axis=0)).mean(axis=(1, 2)).min() > 1
-    assert latent_files(tmp_path) == ["a.png", "b.png", "more/c.tif"]
+    assert latent_files(tmp_path) == ["a.png", "b.png", "more/c.tif", "more/d.webp"]
     assert (tmp_path / "figures" / "interpolation.png").stat().st_size > 10_000
     assert set(metrics(tmp_path)) == {"psnr"}
 
@@ -121,6 +121,7 @@ def test_a_chain_is_one_series_through_its_pictures(run, tmp_path):
         "b.png",
         "d.webp",
     ]
+    assert latent_files(tmp_path) == ["more/d.webp", "a.png", "b.png"]
     series = pixels(*(tmp_path / name for name in names(tmp_path)))
     assert np.abs(np.diff(series, axis=0)).mean(axis=(1, 2)).min() > 0.1
     run("interpolate", num_points=2, pairs=[["a.png", "b.png"]])
@@ -167,6 +168,7 @@ def test_swaps_of_pictures_are_written_in_both_directions(run, tmp_path):
     there = pixels(tmp_path / "a_to_b_swap.png", tmp_path / "a_to_b_swap_reversed.png")
     back = pixels(tmp_path / "b_to_a_swap_reversed.png", tmp_path / "b_to_a_swap.png")
     np.testing.assert_allclose(there, back, atol=1)
+    assert latent_files(tmp_path) == ["a.png", "b.png", "more/c.tif"]
     assert np.abs(there[0] - there[1]).mean() > 1
     assert set(metrics(tmp_path)) == {"psnr", "psnr_x_T"}
     assert (tmp_path / "figures" / "swap.png").stat().st_size > 10_000

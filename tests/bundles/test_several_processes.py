@@ -118,6 +118,39 @@ def test_two_processes_train_the_autoencoder_as_one_does(ways, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("names", [("train_adversarial", "multi_gpu_train"), ("multi_gpu_train", "train_adversarial")])
+def test_two_processes_train_the_discriminator_together_as_one_does(ways, tmp_path, names):
+    """In both orders of the overlays; without it each process would train a discriminator of its own."""
+    networks = {"network": "network_def", "discriminator": "train::discriminator"}
+    save = [
+        f"$torch.save(@{key}.state_dict(), '{tmp_path}/{name}_' + str(ignite.distributed.get_rank()) + '.pt')"
+        for name, key in networks.items()
+    ]
+    options = TRAINING | {"init_from": ways.bundle.options["ckpt_path"], "adversarial_weight": 0.5}
+    options |= {"discriminator_channels": 8, "discriminator_learning_rate": 1e-2}
+    parser = ways.bundle.workflow("train", "train_adversarial", workflow_type="train", **options).parser
+    torch.save(parser.get_parsed_content("train::discriminator_def").state_dict(), tmp_path / "start.pt")
+    start = f"$monai_diffae.checkpoints.load_weights(@train::discriminator_def, '{tmp_path / 'start.pt'}').to(@device)"
+    options |= {"train::discriminator": start}
+    one, two = tmp_path / "one", tmp_path / "two"
+    ways.one("train", "train_adversarial", workflow_type="train", output_dir=str(one), **options)
+    options["finalize"] = [*save, "$monai_diffae.processes.end()"]
+    done = ways.two("train", *names, workflow_type="train", output_dir=str(two), **options)
+    assert done.returncode == 0, done.stderr
+    checkpoint = torch.load(one / "checkpoints" / "checkpoint_3.pt", weights_only=True)
+    before = torch.load(tmp_path / "start.pt", weights_only=True)
+    for name in networks:
+        states = [torch.load(tmp_path / f"{name}_{rank}.pt", weights_only=True) for rank in range(2)]
+        torch.testing.assert_close(states[0], states[1], rtol=0, atol=0)
+        torch.testing.assert_close(states[0], checkpoint[name], rtol=1e-2, atol=1e-3)
+    assert max(float((checkpoint["discriminator"][key] - before[key]).abs().max()) for key in before) > 1e-2
+    assert_same_trajectory(one, two)
+    logs = [read_table(folder / "training_log.csv") for folder in (one, two)]
+    for column in ("reconstruction_loss", "generator_loss", "discriminator_loss"):
+        np.testing.assert_allclose(*([float(row[column]) for row in log] for log in logs), rtol=1e-3)
+
+
+@pytest.mark.slow
 def test_two_processes_encode_and_train_the_latent_diffusion_as_one_does(ways, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     network = ways.bundle.workflow("inference", **LATENT).parser.get_parsed_content("latent_network_def")
@@ -133,6 +166,21 @@ def test_two_processes_encode_and_train_the_latent_diffusion_as_one_does(ways, t
     torch.testing.assert_close(latents[1]["z_sem"], latents[0]["z_sem"], rtol=1e-4, atol=1e-5)
     assert_same_trajectory(one, two, "val_loss")
     assert_same_weights(one, two, "latent.pt", tmp_path / "start.pt")
+
+
+@pytest.mark.slow
+def test_two_processes_write_one_parquet_table(ways, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet", reason="the extra 'parquet' is not installed")
+    names, options = ("inference", "encode"), {"latents_format": "parquet", "batch_size": 2}
+    one, two = tmp_path / "one", tmp_path / "two"
+    ways.one(*names, output_dir=str(one), **options)
+    done = ways.two(*names, "multi_gpu_inference", workflow_type="infer", output_dir=str(two), **options)
+    assert done.returncode == 0, done.stderr
+    tables = [parquet.read_table(folder / "latents.parquet") for folder in (one, two)]
+    assert tables[1].schema == tables[0].schema
+    assert tables[1]["file"].to_pylist() == tables[0]["file"].to_pylist()
+    np.testing.assert_allclose(*(table["z_0"].to_numpy() for table in tables), rtol=1e-3, atol=1e-4)
+    assert_written_once(one, two)
 
 
 @pytest.mark.slow

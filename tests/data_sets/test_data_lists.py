@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from monai_diffae.data import find_volumes, split_volumes
+from monai_diffae.data import common_root, find_images, find_volumes, split_volumes
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -22,7 +22,8 @@ def names(data: list[dict], folder: Path) -> list[tuple[str, str]]:
 
 def test_a_monai_data_list_names_the_images_and_keeps_its_other_entries(tmp_path):
     touch(tmp_path, "data/b.nii.gz", "data/a.nii.gz", "data/c.nii.gz", "data/d.nii.gz")
-    content = {"name": "x", "training": [{"image": "b.nii.gz", "fold": 1}, {"image": "a.nii.gz", "subject": "p"}]}
+    training = [{"image": "b.nii.gz", "fold": 1}, {"image": "a.nii.gz", "fold": 2, "subject": "p"}]
+    content = {"name": "x", "training": training}
     content["validation"] = [{"image": "c.nii.gz"}]
     for place in ("lists", "data"):  # relative to dataset_dir, and to the list
         file = tmp_path / place / "list.json"
@@ -41,7 +42,41 @@ def test_a_csv_names_the_images_and_their_subjects(tmp_path, column):
     (tmp_path / "list.csv").write_text(f"{column},subject,age\nx/a.nii,p1,50\ny/b.nii,p2,\nx/c.nii,p1,51\n")
     data = find_volumes(tmp_path, data_list=tmp_path / "list.csv")
     assert names(data, tmp_path) == [("x/a.nii", "p1"), ("x/c.nii", "p1"), ("y/b.nii", "p2")]
-    assert [item.get("age") for item in data] == ["50", "51", None]
+    assert all("age" not in item for item in data)  # a batch needs the entries of all its items
+
+
+def test_a_list_names_masks_where_there_are_some(tmp_path):
+    touch(tmp_path, "a.nii", "b.nii", "masks/a.nii")
+    (tmp_path / "list.csv").write_text("image,lesion_mask\na.nii,masks/a.nii\nb.nii,\n")
+    data = find_volumes(tmp_path, {"lesion_mask": "lesions"}, data_list=tmp_path / "list.csv")
+    assert [item.get("lesion_mask") for item in data] == [str(tmp_path / "masks" / "a.nii"), None]
+
+
+def test_a_list_names_pictures_and_keeps_those_of_a_subject_together(tmp_path):
+    touch(tmp_path, "x/a.png", "b.jpg", "x/c.tif", "d.png")
+    (tmp_path / "list.json").write_text(json.dumps({"training": [{"image": "b.jpg", "fold": 1}, {"image": "x/a.png"}]}))
+    data = find_images(tmp_path, tmp_path / "list.json")
+    assert data == [{"image": str(tmp_path / "b.jpg")}, {"image": str(tmp_path / "x" / "a.png")}]
+    (tmp_path / "list.csv").write_text("image,subject\nx/c.tif,p\nb.jpg,\nx/a.png,p\n")
+    data = find_images(tmp_path / "x", tmp_path / "list.csv")
+    assert [Path(item["image"]).name for item in data] == ["c.tif", "a.png", "b.jpg"]
+    assert [item["subject"] for item in data] == ["p", "p", str(tmp_path / "b.jpg")]
+
+
+def test_pictures_of_another_kind_in_a_list_are_refused(tmp_path):
+    touch(tmp_path, "a.png", "b.nii.gz")
+    (tmp_path / "list.csv").write_text("image\na.png\nb.nii.gz\n")
+    with pytest.raises(ValueError, match=r"list.csv names .*b\.nii\.gz, which is no picture"):
+        find_images(tmp_path, tmp_path / "list.csv")
+
+
+def test_results_are_named_from_the_data_folder_or_from_what_all_images_share(tmp_path):
+    inside = [{"image": str(tmp_path / "data" / name)} for name in ("a.png", "x/b.png")]
+    outside = [{"image": str(tmp_path / "other" / name)} for name in ("y/a.png", "z/a.png")]
+    assert common_root(inside, str(tmp_path / "data")) == str(tmp_path / "data")
+    assert common_root(outside, str(tmp_path / "data")) == str(tmp_path / "other")
+    assert common_root(outside[:1], str(tmp_path / "data")) == str(tmp_path / "other" / "y")
+    assert common_root(inside + outside, str(tmp_path / "data")) == str(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +87,11 @@ def test_a_csv_names_the_images_and_their_subjects(tmp_path, column):
         ("l.csv", "image\na.nii\na.nii\n", "names .*a.nii twice"),
         ("l.csv", "image,age\n,5\n", "each entry has an image"),
         ("l.json", '{"test": []}', "is no MONAI data list with the key 'training'"),
+        ("l.json", '["a.nii"]', "is no MONAI data list with the key 'training'"),
+        ("l.json", '{"training": ["a.nii"]}', "is no MONAI data list with the key 'training'"),
+        ("l.json", '{"training": []}', "l.json names no image"),
+        ("l.json", "{", "is no MONAI data list"),
+        ("l.csv", "image\n", "l.csv names no image"),
         ("l.txt", "a.nii", r"A data list is a \.json or a \.csv file"),
     ],
 )
@@ -118,3 +158,9 @@ def test_dicom_files_and_series_are_found_by_what_is_in_them(tmp_path):
     (tmp_path / "ct/1.2.3").rename(tmp_path / "mix/d")
     with pytest.raises(ValueError, match="mix holds 3 DICOM series, one of them of 2 files"):
         find_volumes(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["none.json", "none.csv"])
+def test_a_list_that_is_not_there_is_named(tmp_path, name):
+    with pytest.raises(ValueError, match=f"There is no data list '.*{name}'"):
+        find_images(tmp_path, tmp_path / name)

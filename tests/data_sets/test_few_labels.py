@@ -58,5 +58,14 @@ def test_another_label_is_an_error_that_names_the_file(data, tmp_path, label):
 
 def test_a_labelled_file_that_is_not_there_is_an_error(data, tmp_path):
     file = write(tmp_path, "file,label\n3.png,1\nelsewhere.png,0\n")
-    with pytest.raises(ValueError, match=r"1 files that are not in dataset_dir, .*elsewhere.png"):
+    with pytest.raises(ValueError, match=r"1 files that are not in the data, .*elsewhere.png"):
         few_shot_data(data, file)
+
+
+def test_a_data_list_can_be_the_table_of_labels_and_name_its_files_from_the_data(data, tmp_path):
+    (tmp_path / "lists").mkdir()
+    file = write(tmp_path / "lists", "image,label\n3.png,1\n1.png,0\n")
+    with pytest.raises(ValueError, match="2 files that are not in the data"):
+        few_shot_data(data, file)
+    items = few_shot_data(data, file, dataset_dir=tmp_path)
+    assert [(item["image"][-5:], item["label"]) for item in items] == [("1.png", 0.0), ("3.png", 1.0)]

@@ -53,6 +53,28 @@ def test_paths_in_the_table_may_be_absolute_or_relative_to_it(folder, tmp_path_f
     assert [item["age"] for item in add_labels(data, elsewhere, ["age"])] == [5, 6]
 
 
+def test_paths_that_are_not_in_the_tables_folder_are_relative_to_the_data(folder, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "labels.csv"
+    elsewhere.write_text("image,age\na.nii,5\nb.nii,6\n")
+    data = [{"image": str(folder / "a.nii")}, {"image": str(elsewhere.parent / "b.nii")}]
+    assert [item["age"] for item in add_labels(data, elsewhere, ["age"], dataset_dir=folder)] == [5, 6]
+    with pytest.raises(ValueError, match=r"has no row for .*a\.nii"):
+        add_labels(data, elsewhere, ["age"])
+
+
+def test_two_rows_of_a_file_that_say_different_things_are_refused(folder):
+    data = [{"image": str(folder / "a.nii")}]
+    (folder / "labels.csv").write_text("file,age,visit\na.nii,5,1\na.nii,5,2\n")
+    assert add_labels(data, folder / "labels.csv", ["age"])[0]["age"] == 5
+    with pytest.raises(ValueError, match=r"has two rows for .*a\.nii that differ"):
+        add_labels(data, folder / "labels.csv", ["visit"])
+
+
+def test_a_table_that_is_not_there_is_named(folder):
+    with pytest.raises(ValueError, match=r"There is no labels_file '.*none\.csv'"):
+        add_labels([{"image": str(folder / "a.nii")}], folder / "none.csv", ["age"])
+
+
 @pytest.mark.parametrize(
     ("table", "message"),
     [

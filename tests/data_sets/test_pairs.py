@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from monai.bundle import ConfigParser
 from monai.data import DataLoader, Dataset, MetaTensor, decollate_batch
 from monai.transforms import LoadImaged
 from PIL import Image
@@ -211,3 +212,23 @@ def test_chains_that_make_no_batch_are_refused(chains, message):
 def test_a_data_set_of_other_files_is_refused():
     with pytest.raises(ValueError, match="images of 3 files, but sources names 2 files"):
         ImageChains(Dataset([{"image": torch.zeros(1)}] * 3), [{"image": "a"}, {"image": "b"}], [["a", "b"]])
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [[["a.png", "sub/c.png"], ["a.png", "sub_c.png"]], [["a.png", "x_to_b.png"], ["a_to_x.png", "b.png"]]],
+)
+def test_pairs_whose_results_would_get_one_name_are_refused(tmp_path, pairs):
+    data = [{"image": str(tmp_path / name)} for name in dict.fromkeys([*pairs[0], *pairs[1]])]
+    stem = "a_to_sub_c" if "sub_c.png" in pairs[1] else "a_to_x_to_b"
+    with pytest.raises(ValueError, match=f"{pairs[0][0]} to {pairs[0][1]} and of .* would both be named {stem}; give"):
+        find_chains(data, tmp_path, pairs=pairs)
+    for pair in pairs:
+        assert len(find_chains(data, tmp_path, pairs=[pair])) == 1
+
+
+def test_a_file_with_a_number_sign_is_found_by_what_a_configuration_makes_of_it(tmp_path):
+    data = [{"image": str(tmp_path / name)} for name in ("a#1.png", "b.png")]
+    parser = ConfigParser({"pairs": [["a#1.png", "b.png"]]})
+    pairs = parser.get_parsed_content("pairs")
+    assert find_chains(data, tmp_path, pairs=pairs) == [[data[0]["image"], data[1]["image"]]]

@@ -14,7 +14,7 @@ from monai.transforms import Compose, LoadImaged, SaveImaged
 from PIL import Image
 from skimage.data import astronaut, camera
 
-from monai_diffae.data import CenterCropToAspectd, PasteIntoSourced, PictureReader, PictureWriter
+from monai_diffae.data import CenterCropToAspectd, PasteIntoSourced, PictureReader, PictureWriter, ResizePictured
 from monai_diffae.root_cause import root_cause
 
 GREY = camera()[::16, ::20]  # 32 rows, 26 columns
@@ -231,6 +231,23 @@ def test_what_the_network_sees_unchanged_is_pasted_unchanged(tmp_path, device):
     torch.testing.assert_close(pasted[1, :, : (rows - columns) // 2].cpu(), image[:, : (rows - columns) // 2])
     middle = pasted[:, :, rows // 2].as_tensor().cpu()
     torch.testing.assert_close(middle[1], -middle[0], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(7, 5), (30, 40), (90, 101)])
+def test_resizing_an_even_picture_leaves_no_frame_at_its_edges(size):
+    image = MetaTensor(torch.full((3, 30, 40), 0.9), meta={"filename_or_obj": "a.png"})
+    resized = ResizePictured("image", size)({"image": image})["image"]
+    assert resized.shape == (3, *size)
+    assert resized.meta["filename_or_obj"] == "a.png"
+    torch.testing.assert_close(resized.as_tensor(), torch.full((3, *size), 0.9))
+
+
+def test_resizing_keeps_a_picture_of_that_size_and_averages_a_larger_one():
+    image = torch.rand(1, 24, 24, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    assert torch.equal(ResizePictured("image", (24, 24))({"image": image})["image"], image)
+    pillow = Image.fromarray(image[0].numpy(), mode="F").resize((6, 8), Image.Resampling.BILINEAR)
+    resized = ResizePictured("image", (8, 6))({"image": image})["image"]
+    torch.testing.assert_close(resized[0], torch.from_numpy(np.asarray(pillow).copy()), atol=1e-5, rtol=0)
 
 
 def test_a_result_of_a_smaller_network_is_a_smooth_picture_of_the_source(tmp_path):

@@ -40,7 +40,9 @@ def _deterministic(monkeypatch) -> None:
 class Run:
     """Four images of 16 x 16; SGD for the generator, so that steps show gradients."""
 
-    def __init__(self, network, device: str, weight: float | None, max_epochs: int = 1, max_norm: float = 1e9) -> None:
+    def __init__(
+        self, network, device: str, weight: float | None, max_epochs: int = 1, max_norm: float = 1e9, **options
+    ) -> None:
         """``weight``: of both additions to the loss; None for MONAI's SupervisedTrainer and the plain noise loss."""
         self.network = copy.deepcopy(network)
         self.sampler = EndlessSampler(4, seed=3)
@@ -64,7 +66,7 @@ class Run:
                 prepare_batch=SampledDiffusionPrepareBatch(SCHEDULER),
             )
         else:
-            self.trainer = self._adversarial_trainer(common, weight, device)
+            self.trainer = self._adversarial_trainer(common, weight, device, **options)
         self.outputs: list[dict] = []
         self.trainer.add_event_handler(
             Events.ITERATION_COMPLETED, lambda engine: self.outputs.append(engine.state.output[0])
@@ -80,7 +82,9 @@ class Run:
             **common,
             g_network=self.network,
             g_optimizer=self.optimizer,
-            g_inferer=PredictedImageInferer(INFERER),
+            g_inferer=PredictedImageInferer(
+                DiffusionAutoencoderInferer(SCHEDULER, precision=options.get("precision", "float32"))
+            ),
             g_loss_function=lambda fake: weight * ADVERSARIAL_LOSS(fake, True, False),
             recon_loss_function=PredictedImageLoss(SCHEDULER, reconstruction_weight=weight),
             d_network=self.discriminator,
@@ -159,6 +163,22 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_by_bit(tiny_autoencoder, 
 
 
 @pytest.mark.filterwarnings("ignore:.*GradScaler")
+def test_the_generator_is_trained_in_float16_and_the_discriminator_in_float32(tiny_autoencoder, device):
+    runs = [Run(tiny_autoencoder, device, weight=1.0, precision=precision) for precision in ("float32", "float16")]
+    scaler = runs[1].trainer.scaler
+    assert runs[1].trainer.scalers == {"scaler": scaler}
+    scaler.load_state_dict(scaler.state_dict() | {"scale": 256.0})  # at which no step is left out
+    types = set()
+    for part in (runs[1].network.decoder.conv_in, runs[1].discriminator.initial_conv):
+        part.register_forward_hook(lambda _, __, output: types.add(output.dtype))
+    full, lower = (moved(run, tiny_autoencoder) for run in runs)
+    assert types == {torch.float16, torch.float32}
+    assert 0 < (lower - full).norm() < 0.05 * full.norm()
+    norms = [run.trainer.state.metrics["encoder_grad_norm"] for run in runs]
+    assert norms[1] == pytest.approx(norms[0], rel=0.05)
+    assert scaler.get_scale() == 256
+
+
 def test_amp_is_refused(tiny_autoencoder, device):
     run = Run(tiny_autoencoder, device, weight=None)
     common = {"device": torch.device(device), "max_epochs": 1, "train_data_loader": run.trainer.data_loader}

@@ -163,6 +163,10 @@ def test_captions_stand_below_each_image_of_a_series(tmp_path, device):
     long = dark_pixels(draw(tmp_path, device, items, [column_of_numbers]))
     short = dark_pixels(draw(tmp_path, device, [items[0] | {"numbers": torch.ones(2)}], [column_of_numbers]))
     assert long > short + 40
+    tiny = items[0] | {"numbers": torch.tensor([-8.888e-8, 0.0])}
+    zero = items[0] | {"numbers": torch.tensor([0.0, 0.0])}
+    tiny, zero = (dark_pixels(draw(tmp_path, device, [item], [column_of_numbers])) for item in (tiny, zero))
+    assert tiny == zero
     with pytest.raises(ValueError, match="zip"):
         draw(tmp_path, device, [items[0] | {"numbers": torch.tensor([1.0])}], [column_of_numbers])
 

@@ -48,6 +48,21 @@ def flat(image: nib.Nifti1Image, third: tuple) -> nib.Nifti1Image:
     return nib.Nifti1Image(np.ascontiguousarray(np.asanyarray(image.dataobj)[(..., *third)]), image.affine, header)
 
 
+def stored_as(image: nib.Nifti1Image, dtype: type, slope: float = 1.0, inter: float = 0.0) -> nib.Nifti1Image:
+    """The same intensities, from 0 to 200, in another data type, with units and codes of its own."""
+    values = image.get_fdata().clip(0)
+    stored = (200 * values / values.max() - inter) / slope
+    header = nib.Nifti1Header()
+    header.set_data_dtype(dtype)
+    header.set_xyzt_units("mm", "msec")
+    whole = np.rint(stored) if np.issubdtype(dtype, np.integer) else stored
+    stored_image = nib.Nifti1Image(whole.astype(dtype), None, header)
+    stored_image.set_qform(image.affine, code=2)
+    stored_image.set_sform(image.affine, code=3)
+    stored_image.header.set_slope_inter(slope, inter)
+    return stored_image
+
+
 SOURCES: dict[str, Callable[[], nib.Nifti1Image]] = {
     "big-endian": lambda: nib.load(NIBABEL / "anatomical.nii"),
     "tiny": lambda: nib.load(NIBABEL / "standard.nii.gz"),
@@ -60,6 +75,9 @@ SOURCES: dict[str, Callable[[], nib.Nifti1Image]] = {
     "permuted": lambda: template("SRA"),
     "permuted and flipped": lambda: template("ILP"),
     "oblique": lambda: template("PIR", turn=0.3),
+    "flipped uint8": lambda: stored_as(template("LPI"), np.uint8),
+    "permuted and scaled int16": lambda: stored_as(template("ASL"), np.int16, 0.125, -3.0),
+    "oblique float64": lambda: stored_as(template("RIA", turn=-0.2), np.float64),
 }
 
 

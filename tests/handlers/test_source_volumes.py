@@ -22,7 +22,7 @@ from monai.transforms import (
     Spacingd,
 )
 
-from monai_diffae.data import RescaleIntensityd, VolumeSlices, find_volumes
+from monai_diffae.data import RescaleIntensityd, VolumeSlices, WholeVolumes, find_volumes
 from monai_diffae.handlers import SourceVolumeSaver
 
 SHAPE = (30, 26, 20)
@@ -260,3 +260,45 @@ def test_an_interrupted_run_leaves_complete_volumes_only(tmp_path, device, monke
         "a_edit.nii.gz",
         "a_reconstruction.nii.gz",
     ]
+
+
+@pytest.mark.parametrize("series", [False, True])
+def test_results_of_whole_volumes_come_back_like_those_of_all_their_slices(tmp_path, device, series):
+    for seed in range(2):
+        write(tmp_path / "data" / f"{seed}.nii", seed=seed)
+    preprocessing = prepare()
+    volumes = CacheDataset(find_volumes(tmp_path / "data"), preprocessing, progress=False)
+
+    def brighten(inputs: torch.Tensor, network: Callable) -> dict:
+        reconstruction = inputs.as_tensor() * 0.5
+        edit = reconstruction + 0.2
+        return {
+            "reconstruction": reconstruction,
+            "edit": torch.stack([edit, -edit], dim=1) if series else edit,
+        }
+
+    found = {}
+    for dims, data in ((2, VolumeSlices(volumes)), (3, WholeVolumes(volumes))):
+        SupervisedEvaluator(
+            device=torch.device(device),
+            val_data_loader=DataLoader(data, batch_size=2),
+            network=torch.nn.Identity(),
+            inferer=brighten,
+            postprocessing=FlattenSubKeysd("pred"),
+            val_handlers=[
+                SourceVolumeSaver(
+                    tmp_path / str(dims), FILES, volumes, preprocessing, tmp_path / "data", spatial_dims=dims
+                )
+            ],
+        ).run()
+        found[dims] = {path.name: nib.load(path) for path in (tmp_path / str(dims)).glob("*.nii.gz")}
+    assert len(found[2]) == 6
+    assert set(found[2]) == set(found[3])
+    for name, image in found[2].items():
+        assert image.shape == ((*SHAPE, 2) if series and "reconstruction" not in name else SHAPE)
+        np.testing.assert_array_equal(unscaled(found[3][name]), unscaled(image))
+
+
+def test_results_of_anything_but_slices_and_volumes_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"spatial_dims must be 2 \(slices\) or 3 \(whole volumes\), got 1"):
+        SourceVolumeSaver(tmp_path, [], [], Compose([]), spatial_dims=1)

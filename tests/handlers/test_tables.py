@@ -9,10 +9,13 @@ import pytest
 import torch
 from ignite.engine import Engine
 from monai.data import DataLoader, MetaTensor
-from monai.engines import SupervisedEvaluator
+from monai.engines import PrepareBatchExtraInput, SupervisedEvaluator
 from monai.transforms import FlattenSubKeysd
 
+from monai_diffae.data import ImageChains
 from monai_diffae.handlers import EditsTableSaver, LatentsTableSaver
+from monai_diffae.inferers import DiffusionAutoencoderInferer, InterpolationInferer
+from monai_diffae.schedulers import InvertibleDDIMScheduler
 
 FILES = ["images/a.nii.gz", "images/a.nii.gz", "b.nii"]
 
@@ -78,6 +81,35 @@ def test_a_row_has_the_subject_and_the_place_of_a_slice(tiny_autoencoder, tmp_pa
     assert header[:6] == ["file", "subject", "slice", "x_mm", "y_mm", "z_mm"]
     assert (cells["subject"], cells["slice"]) == ("sub-7", "10")
     assert [float(cells[name]) for name in ("x_mm", "y_mm", "z_mm")] == [10 - 2 * 3.5, -20 + 3 * 3.5, 7]
+
+
+@pytest.mark.parametrize(
+    ("chains", "expected"),
+    [([[0, 1], [1, 2], [2, 0]], [0, 1, 2]), ([[2, 0], [2, 1]], [2, 0, 1]), ([[2, 0, 1, 2]], [2, 0, 1])],
+    ids=["each with the next", "one with the others", "a chain"],
+)
+def test_images_that_are_joined_have_a_row_each(tiny_autoencoder, tmp_path, device, chains, expected):
+    images = images_of(tmp_path, slices=True)
+    for item, name in zip(images, "abc"):
+        item["image"].meta["filename_or_obj"] = str(tmp_path / f"{name}.nii")
+        item["subject"] = name.upper()
+    sources = [{"image": str(tmp_path / f"{name}.nii")} for name in "abc"]
+    joined = ImageChains(images, sources, [[sources[k]["image"] for k in chain] for chain in chains])
+    loops = DiffusionAutoencoderInferer(InvertibleDDIMScheduler(), 1, inversion="explicit", verbose=False)
+    SupervisedEvaluator(
+        device=torch.device(device),
+        val_data_loader=DataLoader(joined, batch_size=2),
+        network=tiny_autoencoder,
+        prepare_batch=PrepareBatchExtraInput({"inputs_to": "image_to"}),
+        inferer=InterpolationInferer(loops, num_points=2).predict,
+        postprocessing=FlattenSubKeysd("pred"),
+        val_handlers=[LatentsTableSaver(tmp_path / "latents.csv", data_root_dir=tmp_path)],
+    ).run()
+    header, *rows = read(tmp_path / "latents.csv")
+    assert header[:3] == ["file", "subject", "slice"]
+    assert [row[:3] for row in rows] == [[f"{'abc'[k]}.nii", "ABC"[k], str(10 + k)] for k in expected]
+    found = torch.tensor([[float(value) for value in row[-8:]] for row in rows])
+    torch.testing.assert_close(found, codes(tiny_autoencoder, device)[expected], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("root", ["", "elsewhere"])
@@ -198,3 +230,19 @@ def test_steps_to_one_target_have_a_row_each_with_further_numbers(tmp_path):
     assert [row["score_after"] for row in rows] == [0.0, 1.0]
     assert [row["distance"] for row in rows] == [0.5, 1.0]
     assert list(rows[0])[-1] == "distance"
+
+
+def test_a_whole_volume_has_the_place_of_its_centre(tmp_path, device):
+    affine = torch.tensor([[0.0, -2, 0, 10], [3, 0, 0, 20], [0, 0, 4, 30], [0, 0, 0, 1]])
+    volume = MetaTensor(torch.zeros(1, 5, 6, 4), affine=affine, meta={"filename_or_obj": "a.nii"})
+    SupervisedEvaluator(
+        device=torch.device(device),
+        val_data_loader=DataLoader([{"image": volume, "subject": "sub-1"}], batch_size=1),
+        network=torch.nn.Identity(),
+        inferer=lambda inputs, _: {"z_sem": torch.ones(1, 2)},
+        postprocessing=FlattenSubKeysd("pred"),
+        val_handlers=[LatentsTableSaver(tmp_path / "latents.csv")],
+    ).run()
+    header, row = read(tmp_path / "latents.csv")
+    assert header == ["file", "subject", "x_mm", "y_mm", "z_mm", "z_0", "z_1"]
+    assert row[1:5] == ["sub-1", "5.000", "26.000", "36.000"]

@@ -149,6 +149,22 @@ def test_bfloat16_networks_are_inverted_as_far_as_their_rounding_lets(tiny_autoe
     assert (left < 2e-2).all()
 
 
+def test_a_tolerance_below_the_rounding_of_bfloat16_is_raised_with_a_warning():
+    with pytest.warns(UserWarning, match=r"cannot be reached in bfloat16; 0.005 is used"):
+        assert exact(tolerance=1e-3, precision="bfloat16").tolerance == 5e-3
+    for precision in ("float32", "float16"):
+        assert exact(tolerance=1e-3, precision=precision).tolerance == 1e-3
+
+
+def test_float16_reaches_the_tolerance_that_is_the_default(tiny_autoencoder, images):
+    inferer = exact(tolerance=1e-3, precision="float16")
+    z_sem = inferer.encode(images, tiny_autoencoder)
+    found = inferer.invert_with_report(images, tiny_autoencoder, z_sem)
+    assert (found.residual <= 1e-3).all()
+    left = root_mean_square(inferer.decode(z_sem, found.x_T, tiny_autoencoder) - images)
+    assert (left < 2e-3).all()
+
+
 def test_images_may_share_a_z_sem(tiny_autoencoder, images):
     z_sem = tiny_autoencoder.encode(images[:1])
     shared = exact().invert(images, tiny_autoencoder, z_sem)

@@ -77,10 +77,10 @@ def test_a_chain_is_the_lines_from_each_image_to_the_next_without_doubled_ends(
 
 def test_each_image_of_a_chain_is_encoded_once(tiny_autoencoder, images, loops):
     encoded = []
-    handle = tiny_autoencoder.encoder.register_forward_hook(lambda *_: encoded.append(1))
+    handle = tiny_autoencoder.encoder.register_forward_hook(lambda _, images, __: encoded.append(len(images[0])))
     InterpolationInferer(loops, 2)(images, tiny_autoencoder, chained(images))
     handle.remove()
-    assert len(encoded) == 4
+    assert sum(encoded) == 4 * len(images)
 
 
 def test_a_chain_of_two_is_the_pair_and_a_tuple_is_a_list(tiny_autoencoder, images, loops):

@@ -110,6 +110,25 @@ def test_nothing_is_kept_where_it_is_not_enabled(tiny_autoencoder, images, tmp_p
     assert not (tmp_path / "none").exists()
 
 
+def test_results_of_other_code_are_not_taken(tiny_autoencoder, images, tmp_path, monkeypatch):
+    remembering(tmp_path).predict(images, tiny_autoencoder)
+    monkeypatch.setattr("monai_diffae.inferers.remembering._code", lambda: "other")
+    remembering(tmp_path).predict(images, tiny_autoencoder)
+    assert counted == [5, 5]
+
+
+def test_what_was_remembered_can_be_forgotten_and_nothing_else_is_deleted(tiny_autoencoder, images, tmp_path):
+    for name in ("mine", "shared"):
+        remembering(tmp_path / name).predict(images, tiny_autoencoder)
+    (tmp_path / "mine" / f"{'a' * 64}.pt.123.partial").touch()  # of a killed run
+    (tmp_path / "shared" / "model.pt").touch()
+    for name in ("mine", "shared", "missing"):
+        remembering(tmp_path / name).forget()
+    assert [path.name for path in tmp_path.rglob("*")] == ["shared", "model.pt"]
+    remembering(tmp_path / "mine").predict(images, tiny_autoencoder)
+    assert counted == [5, 5, 5]
+
+
 def test_further_images_count(tiny_autoencoder, images, tmp_path):
     def line() -> RememberingInferer:
         return RememberingInferer(InterpolationInferer(reconstruction().inferer, num_points=3), tmp_path)

@@ -13,7 +13,7 @@ from monai.data import ImageReader, MetaTensor
 from monai.transforms import CenterSpatialCrop, LoadImage, MapTransform
 from monai.utils import convert_to_tensor
 
-__all__ = ["CenterCropToAspectd", "PasteIntoSourced"]
+__all__ = ["CenterCropToAspectd", "PasteIntoSourced", "ResizePictured"]
 
 
 def _largest_crop(source: Sequence[int], aspect: Sequence[int]) -> tuple[int, int]:
@@ -39,6 +39,30 @@ class CenterCropToAspectd(MapTransform):
         d = dict(data)
         for key in self.key_iterator(d):
             d[key] = CenterSpatialCrop(_largest_crop(d[key].shape[1:], self.spatial_size))(d[key])
+        return d
+
+
+class ResizePictured(MapTransform):
+    """Resizes pictures, bilinearly, and with anti-aliasing where they become smaller, as torchvision does.
+
+    (The anti-aliasing of MONAI's ``Resized`` takes zeros beyond the edges, the mid-grey of [-1, 1], and so draws a
+    frame into every picture.)
+
+    Args:
+        keys: of the pictures, ``(C, rows, columns)``, floats.
+        spatial_size: rows and columns to give them.
+    """
+
+    def __init__(self, keys: KeysCollection, spatial_size: Sequence[int]) -> None:
+        super().__init__(keys)
+        self.spatial_size = tuple(spatial_size)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            picture = convert_to_tensor(d[key], track_meta=False)
+            resized = F.interpolate(picture[None], self.spatial_size, mode="bilinear", antialias=True)[0]
+            d[key] = MetaTensor(resized).copy_meta_from(d[key]) if isinstance(d[key], MetaTensor) else resized
         return d
 
 

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+__all__ = ["Batches"]
+
+logger = logging.getLogger(__name__)
+
+
+class Batches:
+    """Calls a function on parts of a batch that are as large as the memory allows.
+
+    Where a part does not fit (``torch.OutOfMemoryError``, which GPUs raise), it is halved, as are the ones after it, in
+    later calls too.
+
+    Args:
+        size: the largest part, 1 or more; ``None`` for the whole batch.
+
+    Raises:
+        ValueError: for a size below 1.
+    """
+
+    def __init__(self, size: int | None = None) -> None:
+        if size is not None and size < 1:
+            raise ValueError(f"batch_size must be 1 or more, or None, got {size}.")
+        self.size = size
+
+    def __call__(self, function: Callable[..., Any], *tensors: torch.Tensor) -> list:
+        """
+        Args:
+            function: called with a part of each tensor.
+            tensors: of one length, the batch.
+
+        Returns:
+            The results of the parts, in their order.
+
+        Raises:
+            torch.OutOfMemoryError: if a single item does not fit.
+        """
+        results, done, total = [], 0, len(tensors[0])
+        while done < total:
+            size = total - done if self.size is None else min(self.size, total - done)
+            try:
+                results.append(function(*(x[done : done + size] for x in tensors)))
+            except torch.OutOfMemoryError:
+                if size == 1:
+                    raise
+                fits = False
+            else:
+                fits = True
+            if fits:
+                done += size
+                continue
+            # Here the exception, which holds on to what was computed, is gone.
+            self.size = size // 2
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            logger.warning(f"{size} images at once do not fit into memory; going on with {self.size}.")
+        return results

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from monai.inferers import Inferer
+
+from monai_diffae.inferers.autoencoding import DiffusionAutoencoderInferer, StochasticCode, like_input, plain
+from monai_diffae.inferers.inference import inference
+
+__all__ = ["ReconstructionInferer"]
+
+
+class ReconstructionInferer(Inferer):
+    """Encodes images and decodes them again; called ``(inputs, network)`` as MONAI's evaluators do.
+
+    Args:
+        inferer: the loops, with their numbers of steps.
+        x_T: ``encode`` for the image's own x_T (near-exact), ``random`` or ``zeros`` for what z_sem alone tells.
+        seed: of the random x_T, see :class:`StochasticCode`.
+    """
+
+    def __init__(self, inferer: DiffusionAutoencoderInferer, x_T: str = "encode", seed: int = 0) -> None:
+        self.inferer = inferer
+        self.stochastic_code = StochasticCode(x_T, seed)
+
+    @inference
+    def predict(self, inputs: torch.Tensor, network: Callable) -> dict[str, torch.Tensor]:
+        """
+        Args:
+            inputs: images in [-1, 1], shape ``(B, C, *spatial)``.
+            network: a :class:`~monai_diffae.networks.DiffusionAutoencoder`.
+
+        Returns:
+            ``z_sem`` ``(B, D)``; ``reconstruction``, shape and metadata of ``inputs``; and the report about x_T,
+            :meth:`~monai_diffae.inferers.exact_inversion.Inversion.report`.
+        """
+        images = plain(inputs)
+        z_sem = self.inferer.encode(images, network)
+        code = self.stochastic_code.with_report(images, network, z_sem, self.inferer)
+        reconstruction = self.inferer.decode(z_sem, code.x_T, network)
+        return {"z_sem": z_sem, "reconstruction": like_input(reconstruction, inputs)} | code.report()
+
+    def __call__(self, inputs: torch.Tensor, network: Callable) -> torch.Tensor:  # type: ignore[override]
+        """The reconstruction of :meth:`predict`."""
+        return self.predict(inputs, network)["reconstruction"]
