@@ -8,7 +8,7 @@ without it at several sizes of the ventricles. The shipped weights remove the le
 of the ventricles, by the moves of counterfactual.yaml: along the pattern of the attribute or along its weight, as they
 are (max_aims 0: the code reaches the score) and aimed (the image, encoded again, reaches it). Figures beside the table
 show the aimed edits along the first of ``--along``. docs/counterfactuals.csv has a row for each way, with means over
-the slices:
+the slices; rows of other ``--along``, ``--num_slices`` and ``--parts`` stay in it. The columns:
 
 - score_*: of the attribute before, of the moved code and of the edited image encoded again; reached: share of slices
   whose re-encoded score has gone nine tenths of the way to the target.
@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -124,6 +125,19 @@ def write(path: Path, rows: list[dict]) -> None:
     os.replace(partial, path)
 
 
+def rows_of_other_runs(path: Path, args: argparse.Namespace) -> list[dict]:
+    """What the table has and this run does not measure."""
+    if not path.exists():
+        return []
+    parts, ways = {"ruler", *args.parts}, {"", *args.along}
+    with open(path, newline="") as f:
+        return [
+            row
+            for row in csv.DictReader(f)
+            if row["part"] not in parts or row["along"] not in ways or int(row["per_subject"]) != args.num_slices
+        ]
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--bundle_root", type=Path, default=Path("bundles/brain_slices_diffae"))
@@ -152,16 +166,20 @@ def main() -> None:
     lesions_shown: list[tuple[str, Place, str, str, dict]] = []
     ventricles_shown: dict[str, list[tuple[float, Place, dict]]] = {}
 
+    table_path, part = output_dir / "counterfactuals.csv", "ruler"
+    table_path.parent.mkdir(parents=True, exist_ok=True)
+    others = rows_of_other_runs(table_path, args)
+
+    def report(row: dict) -> None:
+        table.append({"part": part, "per_subject": args.num_slices} | row)
+        write(table_path, [*table, *others])
+        print({n: round(v, 3) if isinstance(v, float) else v for n, v in row.items()}, flush=True)
+
     rulers = [(VentricleRuler(place), place) for place in with_ruler]
     error = [abs(ruler.millimetres(place.variants["without"]) - place.enlargement_mm) for ruler, place in rulers]
     print(f"{len(places)} slices; ventricles are read off {len(rulers)} true images to {np.mean(error):.3f} mm")
-    output_dir.mkdir(parents=True, exist_ok=True)
-    table.append({"edit": "none (the ruler)", "slices": len(rulers), "ventricles_mm_error": float(np.mean(error))})
-
-    def report(row: dict) -> None:
-        table.append(row)
-        write(output_dir / "counterfactuals.csv", table)
-        print({n: round(v, 3) if isinstance(v, float) else v for n, v in row.items()}, flush=True)
+    ruler_row = {"edit": "none (the ruler)", "along": "", "slices": len(rulers)}
+    report(ruler_row | {"ventricles_mm_error": float(np.mean(error))})
 
     def lesions(edit: str, target: float | str, along: str, aimed: bool, keep: list[str]) -> None:
         source, truth = ("with", "without") if edit == "remove lesion" else ("without", "with")
@@ -186,22 +204,20 @@ def main() -> None:
         if len(targets) > 1:
             report(named | {"target": "all", "slices": len(rows)} | summary(rows))
 
-    for along in args.along:
-        if "lesions" in args.parts:
+    for along, part in itertools.product(args.along, args.parts):
+        if part == "lesions":
             for edit in ("remove lesion", "add lesion"):
                 for target, aimed in (("boundary", False), ("across", False), ("across", True)):
                     lesions(edit, target, along, aimed, [])
-        if "ventricles" in args.parts:
+            draw_lesions(output_dir / "figures" / "counterfactual_lesions.png", lesions_shown)
+        elif part == "ventricles":
             for aimed in (False, True):
                 ventricles("without", along, aimed, [], TARGETS_MM)
-        if "kept" in args.parts:
+            draw_ventricles(output_dir / "figures" / "counterfactual_ventricles.png", ventricles_shown)
+        else:
             for keep in ([], ["lesion_{side}"]):
                 ventricles("with", along, True, keep, TARGETS_MM[-1:])
             lesions("remove lesion", "across", along, True, [VENTRICLES, "head_scale", "contrast"])
-        if lesions_shown:
-            draw_lesions(output_dir / "figures" / "counterfactual_lesions.png", lesions_shown)
-        if ventricles_shown:
-            draw_ventricles(output_dir / "figures" / "counterfactual_ventricles.png", ventricles_shown)
 
 
 if __name__ == "__main__":
