@@ -9,7 +9,7 @@ import torch
 from brain_pairs import Place, VentricleRuler
 from matplotlib.figure import Figure
 
-_SIZE = 1.7  # inches of an image
+_SIZE = 1.6  # inches of an image
 
 
 def _grid(path: Path, titles: list[str], rows: list[tuple[str, list[tuple[torch.Tensor, str, bool]]]]) -> None:

@@ -6,9 +6,13 @@
 Subjects of seed 1000 of the generator, which training never saw, are rendered with and without their lesion, and
 without it at several sizes of the ventricles. The shipped weights remove the lesion, add one, and set the enlargement
 of the ventricles, by the moves of counterfactual.yaml: along the pattern of the attribute or along its weight, as they
-are (max_aims 0: the code reaches the score) and aimed (the image, encoded again, reaches it). Figures beside the table
-show the aimed edits along the first of ``--along``. docs/counterfactuals.csv has a row for each way, with means over
-the slices; rows of other ``--along``, ``--num_slices`` and ``--parts`` stay in it. The columns:
+are (max_aims 0: the code reaches the score) and aimed (the image, encoded again, reaches it). Figures show
+edits of three subjects along the first of ``--along``, lesions aimed and ventricles as they are:
+
+    python tests/benchmarks/counterfactual_quality.py --figures --num_subjects 3
+
+docs/counterfactuals.csv has a row for each way, with means over the slices (``--num_slices`` of each subject,
+per_subject in the table); rows of other ``--along``, ``--num_slices`` and ``--parts`` stay in it. Its other columns:
 
 - score_*: of the attribute before, of the moved code and of the edited image encoded again; reached: share of slices
   whose re-encoded score has gone nine tenths of the way to the target.
@@ -149,6 +153,7 @@ def main() -> None:
     arguments.add_argument("--num_slices", type=int, default=1, help="of each subject")
     arguments.add_argument("--max_aims", type=int, default=6)
     arguments.add_argument("--along", nargs="+", choices=["pattern", "weight"], default=["pattern", "weight"])
+    arguments.add_argument("--figures", action="store_true", help="draw the figures and leave the table as it is")
     parts = ["lesions", "ventricles", "kept"]
     arguments.add_argument("--parts", nargs="+", choices=parts, default=parts)
     arguments.add_argument("--device", default="cpu")
@@ -172,7 +177,8 @@ def main() -> None:
 
     def report(row: dict) -> None:
         table.append({"part": part, "per_subject": args.num_slices} | row)
-        write(table_path, [*table, *others])
+        if not args.figures:
+            write(table_path, [*table, *others])
         print({n: round(v, 3) if isinstance(v, float) else v for n, v in row.items()}, flush=True)
 
     rulers = [(VentricleRuler(place), place) for place in with_ruler]
@@ -198,22 +204,28 @@ def main() -> None:
             rows += (now := [ventricle_measures(place, out, source, target) for place, out in done])
             named |= {"target": target, "aimed": aimed, "keep": " ".join(keep)}
             report(named | {"slices": len(now)} | summary(now))
-            if source == "without" and aimed and along == args.along[0]:
+            if source == "without" and not aimed and along == args.along[0]:
                 for place, out in sorted(done, key=lambda one: one[0].subject)[:SHOWN]:
                     ventricles_shown.setdefault(place.subject, []).append((target, place, out))
         if len(targets) > 1:
             report(named | {"target": "all", "slices": len(rows)} | summary(rows))
 
+    figures = output_dir / "figures"
+    if args.figures:
+        for edit in ("remove lesion", "add lesion"):
+            lesions(edit, "across", args.along[0], True, [])
+        ventricles("without", args.along[0], False, [], TARGETS_MM)
+        draw_lesions(figures / "counterfactual_lesions.png", lesions_shown)
+        draw_ventricles(figures / "counterfactual_ventricles.png", ventricles_shown)
+        return
     for along, part in itertools.product(args.along, args.parts):
         if part == "lesions":
             for edit in ("remove lesion", "add lesion"):
                 for target, aimed in (("boundary", False), ("across", False), ("across", True)):
                     lesions(edit, target, along, aimed, [])
-            draw_lesions(output_dir / "figures" / "counterfactual_lesions.png", lesions_shown)
         elif part == "ventricles":
             for aimed in (False, True):
                 ventricles("without", along, aimed, [], TARGETS_MM)
-            draw_ventricles(output_dir / "figures" / "counterfactual_ventricles.png", ventricles_shown)
         else:
             for keep in ([], ["lesion_{side}"]):
                 ventricles("with", along, True, keep, TARGETS_MM[-1:])

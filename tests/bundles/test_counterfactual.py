@@ -130,7 +130,7 @@ def test_the_way_to_a_target_is_the_pattern_or_the_weight(brain, attributes_path
 
 
 def test_aimed_steps_are_shares_of_a_longer_way(brain, attributes_path, tmp_path):
-    edit = {"attribute": "size", "target": 2.0, "num_steps": 2, "attributes_path": attributes_path}
+    edit = {"attribute": "size", "target": 2.0, "num_steps": 2, "attributes_path": attributes_path, "along": "weight"}
     ends = []
     for aims in (0, 2):
         brain.run(*NAMES, output_dir=str(tmp_path / str(aims)), max_aims=aims, **edit)
@@ -142,6 +142,12 @@ def test_aimed_steps_are_shares_of_a_longer_way(brain, attributes_path, tmp_path
         assert aimed_miss <= miss + 1e-4
     changed = [abs(long / short - 1) > 0.05 for (short, _), (long, _) in zip(*ends)]
     assert any(changed)
+
+
+@pytest.mark.parametrize(("attribute", "max_aims"), [("lesion", 6), ("size", 0), ("grade", 0)])
+def test_only_the_moves_of_binary_attributes_are_aimed_by_default(brain, attributes_path, attribute, max_aims):
+    workflow = brain.workflow(*NAMES, attribute=attribute, target=0.5, attributes_path=attributes_path)
+    assert workflow.parser.get_parsed_content("inferer").max_aims == max_aims
 
 
 def test_pictures_are_brought_to_a_target_step_by_step(attributes_path, tmp_path):
