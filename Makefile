@@ -1,9 +1,9 @@
-# make install | demo | test | test-slow | lint | evaluate | tutorials      (DEVICE=cuda runs the tests on a GPU)
+# make install | demo | test | test-slow | lint | evaluate | bench | tutorials      (DEVICE=cuda runs the tests on a GPU)
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DEVICE ?= cpu
 BIN := .venv/bin
 
-.PHONY: install demo test test-slow lint evaluate tutorials
+.PHONY: install demo test test-slow lint evaluate bench tutorials
 
 install: .venv/installed
 
@@ -31,6 +31,10 @@ test-slow: install
 evaluate: install
 	$(BIN)/python tests/benchmarks/brain_slices_quality.py --device $(DEVICE)
 	$(BIN)/python tests/benchmarks/digits_quality.py --device $(DEVICE)
+
+# The table of speed in tests/benchmarks/results, by nothing else running; a stopped run goes on
+bench: install
+	$(BIN)/python tests/benchmarks/bench.py --device $(DEVICE)
 
 # The notebooks from their scripts, with new outputs
 tutorials: install

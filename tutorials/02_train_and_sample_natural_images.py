@@ -129,10 +129,11 @@ def show(rows: list[torch.Tensor]) -> None:
 
 
 # %% [markdown]
-# ## Thinner and thicker
+# ## Thinner and thicker, and towards 8
 #
 # `fit_attributes.yaml` has fitted a linear model of the measured stroke thickness (in pixels) to z_sem. `target` asks
-# for a value; x_T stays.
+# for a value; x_T stays. Towards another class it goes further to move to the mean code of its digits: three quarters
+# of the way turn a digit into an 8, whose slant and thickness are kept.
 
 # %%
 directions = AttributeDirections.load(models / "attributes.pt")
@@ -140,6 +141,10 @@ print(directions.summary("thickness").row())
 edit = ManipulationInferer(loops, directions, "thickness", target=[1.6, 2.4, 3.2, 4.0])
 edited = edit(images[:5], network)  # (5, 4, 1, 32, 32)
 show([torch.cat([image[None], series]) for image, series in zip(images[:5], edited)])
+
+shares = [0.25, 0.5, 0.75]
+edit = ManipulationInferer(loops, directions, "is_8", to_class_mean=shares, keep=["slant", "thickness"])
+show([torch.cat([image[None], series]) for image, series in zip(images[:5], edit(images[:5], network))])
 
 # %% [markdown]
 # ## From digit to digit
@@ -164,12 +169,15 @@ show(list(samples.split(10)))
 # %% [markdown]
 # ## A class from twenty labels
 #
-# Ten threes and ten others train a classifier on z_sem; samples are accepted with the probability that it gives them.
+# Ten threes and ten others, and the rest of the digits without their labels, train a classifier on z_sem; samples are
+# accepted with the probability that it gives them.
 
 # %%
 few = torch.cat([torch.nonzero(labels == 3)[:10, 0], torch.nonzero(labels != 3)[:10, 0]])
+is_three = torch.full((len(images),), torch.nan, dtype=torch.double)  # NaN: unlabelled
+is_three[few] = (labels[few] == 3).double()
 with torch.no_grad():
-    classifier = fit_few_shot(network.encode(images[few]).cpu(), (labels[few] == 3).double(), "three")
+    classifier = fit_few_shot(network.encode(images).cpu(), is_three, "three", regularization=10.0)
 threes = ConditionalLatentSampler(sampler, classifier, "three", prior=0.1)
 result = SamplingInferer(loops, threes, shape).predict(torch.arange(20, device=device), network)
 print(f"{20 / result['tries'].sum():.1%} of the latent samples were accepted")

@@ -166,7 +166,7 @@ class FigureSaver:
             series = image if image.ndim == 4 else image[None]  # (N, C, X, Y)
             titles = [column["title"]] * len(series) if isinstance(column["title"], str) else column["title"]
             signed = "minus" in column or column.get("signed", False)
-            numbers = [row["captions"][key] for key in _captions(column)]
+            numbers = [row["captions"][key] for key in _captions(column) if key in row["captions"]]
             captions = [", ".join(map(_in_short, ns)) for ns in zip(*numbers)] if numbers else [""] * len(series)
             panels += [
                 (title, part.numpy(), signed, caption)

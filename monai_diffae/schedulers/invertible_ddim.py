@@ -21,6 +21,7 @@ class TimestepSpacing(StrEnum):
     LEADING = "leading"
     TRAILING = "trailing"
     LINSPACE = "linspace"
+    QUADRATIC = "quadratic"
 
 
 class Prediction(StrEnum):
@@ -59,6 +60,13 @@ def _leading_grid(num_train_timesteps: int, num_inference_steps: int) -> np.ndar
     )
 
 
+def _quadratic_grid(num_train_timesteps: int, num_inference_steps: int) -> np.ndarray:
+    """``(T - 1) (i / (N - 1))^2``, rounded; where the lowest would coincide, each takes the next one that is free."""
+    grid = np.round((num_train_timesteps - 1) * np.linspace(1, 0, num_inference_steps) ** 2)[::-1]
+    i = np.arange(num_inference_steps)
+    return np.minimum(np.maximum.accumulate(grid - i), num_train_timesteps - num_inference_steps) + i
+
+
 class InvertibleDDIMScheduler(Scheduler):
     """Deterministic DDIM, from noise to image (``step``) and from image to noise (``reversed_step``).
 
@@ -80,8 +88,9 @@ class InvertibleDDIMScheduler(Scheduler):
     Args:
         num_train_timesteps: T, the number of noise levels in training.
         schedule: a member of MONAI's ``NoiseSchedules``; ``linear_beta`` is computed in float64.
-        timestep_spacing: ``leading`` (the paper: 0, s, 2s, ... for an integer stride s), ``trailing`` (ends at T - 1)
-            or ``linspace`` (from 0 to T - 1).
+        timestep_spacing: ``leading`` (the paper: 0, s, 2s, ... for an integer stride s), ``trailing`` (ends at T - 1),
+            ``linspace`` (from 0 to T - 1) or ``quadratic`` (from 0 to T - 1 by squares, as in DDIM's Appendix D.2: the
+            steps are short near the image, where it changes most).
         prediction_type: what the network predicts: ``epsilon``, ``sample`` (x_0) or ``v_prediction``.
         clip_sample: clip the predicted x_0. Clipping is not invertible.
         clip_sample_min: lower bound of the clipped x_0.
@@ -167,6 +176,8 @@ class InvertibleDDIMScheduler(Scheduler):
             grid = _leading_grid(total, num_inference_steps)
         elif self.timestep_spacing == TimestepSpacing.TRAILING:
             grid = np.round(np.arange(num_inference_steps, 0, -1) * (total / num_inference_steps))[::-1] - 1
+        elif self.timestep_spacing == TimestepSpacing.QUADRATIC:
+            grid = _quadratic_grid(total, num_inference_steps)
         else:
             grid = np.linspace(total - 1, 0, num_inference_steps).round()[::-1]
         grid = grid.astype(np.int64)

@@ -35,6 +35,10 @@ def extrapolation(alpha_bar_before: float, alpha_bar_from: float, alpha_bar_to: 
 class MultistepDDIMScheduler(InvertibleDDIMScheduler):
     """DDIM of second order: a step moves along x_0 extrapolated from the last two predictions. For decoding.
 
+    With the spacing ``quadratic``, 20 steps of the shipped networks come closer to the image of many steps than 50 of
+    DDIM, and 10 about as close (docs/decoding.csv of the bundles). With equal timesteps 20 do not: near the image a
+    step of 50 timesteps is too long.
+
     It is DPM-Solver++ 2M but for the variable in which x_0 is extrapolated (:func:`extrapolation`): the signal's factor
     instead of the logarithm of signal over noise, whose steps differ so much on a grid of equal timesteps that 2M
     overshoots there, and which ends at infinity. It costs what DDIM does, one evaluation a step.
@@ -66,9 +70,14 @@ class MultistepDDIMScheduler(InvertibleDDIMScheduler):
         self._predictions = WeakTensorKeyDictionary()
 
     @classmethod
-    def like(cls, scheduler: InvertibleDDIMScheduler) -> MultistepDDIMScheduler:
-        """One with the noise schedule, spacing, parametrisation and clipping of another scheduler."""
-        return cls(**scheduler.arguments)
+    def like(cls, scheduler: InvertibleDDIMScheduler, **changes) -> MultistepDDIMScheduler:
+        """One with the noise schedule, spacing, parametrisation and clipping of another scheduler.
+
+        Args:
+            scheduler: the other one.
+            **changes: arguments that differ, e.g. ``timestep_spacing="quadratic"``.
+        """
+        return cls(**scheduler.arguments | changes)
 
     @property
     def step_has_inverse(self) -> bool:

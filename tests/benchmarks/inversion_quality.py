@@ -2,21 +2,27 @@
 """What an x_T costs and is worth, and how many evaluations a random x_T takes to decode, on a bundle's shipped weights.
 
     python tests/benchmarks/inversion_quality.py --num_images 8
+    python tests/benchmarks/inversion_quality.py --bundle_root bundles/natural_images_diffae \
+        --ckpt_path FILE --prediction_type epsilon --output_dir OUT
+
+No shipped network predicts eps. tests/benchmarks/results/epsilon_network has the first table for an undertrained one,
+of train.yaml with ``--prediction_type epsilon --max_iterations 220``.
 
 Two tables, printed and written beside the bundle's other figures (docs/inversion.csv, docs/decoding.csv):
 
 - Round trips: evaluations of the network for an image, encoding and decoding together (mean), PSNR of the decoded image
   (mean and worst), and how Gaussian x_T is: standard deviation, excess kurtosis, and correlation of neighbouring pixels
-  (0 for white noise). Explicit inversion; exact inversion at several tolerances, and at the first tolerance with the
-  plain iteration (window 0) and the secant (window 1) instead of Anderson's mixing.
+  (0 for white noise). Explicit inversion; exact inversion for several numbers of steps and tolerances, and at the first
+  of both with the plain iteration (window 0) and the secant (window 1) instead of Anderson's mixing.
 - Decoding of random x_T: mean squared distance to the image that many steps give (the reference, by the scheduler of
-  second order), DDIM against the scheduler of second order.
+  second order on quadratic timesteps): DDIM and the scheduler of second order, on equal and on quadratic timesteps.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +35,7 @@ from monai.utils import convert_to_tensor
 import monai_diffae  # noqa: F401  (the configs name it)
 from monai_diffae.inferers import DiffusionAutoencoderInferer, Inversion
 from monai_diffae.inferers.exact_inversion import invert_exactly
-from monai_diffae.schedulers import MultistepDDIMScheduler
+from monai_diffae.schedulers import InvertibleDDIMScheduler, MultistepDDIMScheduler
 
 
 def load(args: argparse.Namespace) -> tuple[ConfigParser, torch.nn.Module, torch.Tensor]:
@@ -41,6 +47,8 @@ def load(args: argparse.Namespace) -> tuple[ConfigParser, torch.nn.Module, torch
         parser["dataset_dir"] = str(args.dataset_dir)
     if "num_slices" in parser.get():
         parser["num_slices"] = 1
+    if args.prediction_type:
+        parser["prediction_type"] = args.prediction_type
     # Only the first files are read; the data set's own list stands under another name.
     parser["all_data"] = parser["data"]
     parser["data"] = f"$@all_data[:{args.num_images}]"
@@ -105,25 +113,24 @@ def round_trips(args: argparse.Namespace, parser: ConfigParser, network: torch.n
     for encode, decode in args.explicit:
         inferer = DiffusionAutoencoderInferer(scheduler, decode, encode, verbose=False)
         measure("explicit", inferer, lambda inferer=inferer: inferer.invert_with_report(images, network, z_sem))
-    for tolerance in args.tolerances:
-        inferer = DiffusionAutoencoderInferer(
-            scheduler, args.steps, inversion="exact", tolerance=tolerance, verbose=False
-        )
+    for steps, tolerance in itertools.product(args.steps, args.tolerances):
+        inferer = DiffusionAutoencoderInferer(scheduler, steps, inversion="exact", tolerance=tolerance, verbose=False)
         name = f"exact, tolerance {tolerance:g}"
         measure(name, inferer, lambda inferer=inferer: inferer.invert_with_report(images, network, z_sem))
 
     def with_window(window: int) -> Inversion:
-        scheduler.set_timesteps(args.steps)
+        scheduler.set_timesteps(args.steps[0])
         return invert_exactly(
             images,
             lambda x, t, part: network(x, t.reshape(1).to(x.device), context=z_sem[part]),
             scheduler,
             scheduler.timesteps.flip(0),
             args.tolerances[0],
-            10 * args.steps,
+            10 * args.steps[0],
             window,
         )
 
+    inferer = DiffusionAutoencoderInferer(scheduler, args.steps[0], verbose=False)
     for window, name in ((0, "plain iteration"), (1, "secant")) if args.tolerances else ():
         with torch.no_grad():
             measure(f"exact, tolerance {args.tolerances[0]:g}, {name}", inferer, lambda w=window: with_window(w))
@@ -131,22 +138,30 @@ def round_trips(args: argparse.Namespace, parser: ConfigParser, network: torch.n
 
 def decodings(args: argparse.Namespace, parser: ConfigParser, network: torch.nn.Module, images: torch.Tensor) -> None:
     ddim = parser.get_parsed_content("scheduler")
-    second = MultistepDDIMScheduler.like(ddim)
+    schedulers = [
+        kind(**ddim.arguments | {"timestep_spacing": spacing})
+        for spacing in ("leading", "quadratic")
+        for kind in (InvertibleDDIMScheduler, MultistepDDIMScheduler)
+    ]
     with torch.no_grad():
         z_sem = network.encode(images)
     x_T = torch.randn(images.shape, generator=torch.Generator().manual_seed(0)).to(images)
 
-    def decode(scheduler: torch.nn.Module, steps: int) -> torch.Tensor:
+    def decode(scheduler: InvertibleDDIMScheduler, steps: int) -> torch.Tensor:
         return DiffusionAutoencoderInferer(scheduler, steps, verbose=False).decode(z_sem, x_T, network)
 
-    reference, rows = decode(second, args.reference_steps), []
-    for steps in args.decoding_steps:
-        for scheduler in (ddim, second):
-            distance = float((decode(scheduler, steps) - reference).square().mean())
-            row = {"scheduler": type(scheduler).__name__, "steps": steps, "mean_squared_distance": distance}
-            rows.append(shown(row | {"reference_steps": args.reference_steps}))
-            print(*rows[-1].values(), sep=", ", flush=True)
-            write(args.output_dir / "decoding.csv", rows)
+    reference, rows = decode(schedulers[-1], args.reference_steps), []
+    for steps, scheduler in itertools.product(args.decoding_steps, schedulers):
+        row = {
+            "scheduler": type(scheduler).__name__,
+            "timestep_spacing": str(scheduler.timestep_spacing),
+            "steps": steps,
+            "mean_squared_distance": float((decode(scheduler, steps) - reference).square().mean()),
+            "reference_steps": args.reference_steps,
+        }
+        rows.append(shown(row))
+        print(*rows[-1].values(), sep=", ", flush=True)
+        write(args.output_dir / "decoding.csv", rows)
 
 
 def main() -> None:
@@ -160,17 +175,19 @@ def main() -> None:
     arguments.add_argument("--dataset_dir", type=Path, help="images; the bundle's default by default")
     arguments.add_argument("--output_dir", type=Path, help="the bundle's docs by default")
     arguments.add_argument("--num_images", type=int, default=8)
-    arguments.add_argument("--steps", type=int, default=20, help="of exact inversion")
+    arguments.add_argument("--steps", type=int, nargs="*", default=[20, 10, 50], help="of exact inversion")
     arguments.add_argument("--explicit", type=pair, nargs="*", default=[(20, 20), (50, 50), (100, 100), (250, 100)])
     arguments.add_argument("--tolerances", type=float, nargs="*", default=[1e-3, 3e-3, 1e-2])
     arguments.add_argument("--decoding_steps", type=int, nargs="*", default=[10, 20, 50])
-    arguments.add_argument("--reference_steps", type=int, default=500)
+    arguments.add_argument("--reference_steps", type=int, default=200)
+    arguments.add_argument("--prediction_type", help="of the weights; the bundle's by default")
     arguments.add_argument("--device", default="cpu")
     args = arguments.parse_args()
     args.output_dir = args.output_dir or args.bundle_root / "docs"
     args.output_dir.mkdir(parents=True, exist_ok=True)
     parser, network, images = load(args)
-    round_trips(args, parser, network, images)
+    if args.explicit or args.tolerances:
+        round_trips(args, parser, network, images)
     if args.decoding_steps:
         decodings(args, parser, network, images)
 

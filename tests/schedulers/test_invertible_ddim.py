@@ -10,7 +10,7 @@ from torch.testing import assert_close
 from monai_diffae.schedulers import InvertibleDDIMScheduler, ddim_update
 
 T = 1000
-SPACINGS = ("leading", "trailing", "linspace")
+SPACINGS = ("leading", "trailing", "linspace", "quadratic")
 PREDICTIONS = ("epsilon", "sample", "v_prediction")
 ALPHA_BAR = np.cumprod(1 - np.linspace(1e-4, 2e-2, T))  # the paper's schedule
 
@@ -40,7 +40,12 @@ def draw(*shape: int, count: int = 2, dtype: torch.dtype = torch.float64) -> lis
 
 @pytest.mark.parametrize(
     ("spacing", "grid"),
-    [("leading", [750, 500, 250, 0]), ("trailing", [999, 749, 499, 249]), ("linspace", [999, 666, 333, 0])],
+    [
+        ("leading", [750, 500, 250, 0]),
+        ("trailing", [999, 749, 499, 249]),
+        ("linspace", [999, 666, 333, 0]),
+        ("quadratic", [999, 444, 111, 0]),
+    ],
 )
 def test_grid_of_each_spacing(spacing, grid):
     timesteps = scheduler_of(4, timestep_spacing=spacing).timesteps
@@ -54,15 +59,19 @@ def test_leading_grid_takes_the_first_stride_that_gives_the_number_of_steps():
 
 
 @pytest.mark.parametrize("num_inference_steps", [1, 7, 300, 999, 1000])
-@pytest.mark.parametrize("spacing", ["trailing", "linspace"])
-def test_trailing_and_linspace_grids_take_any_number_of_steps_and_start_at_the_last_timestep(
-    spacing, num_inference_steps
-):
+@pytest.mark.parametrize("spacing", ["trailing", "linspace", "quadratic"])
+def test_all_grids_but_leading_take_any_number_of_steps_and_start_at_the_last_timestep(spacing, num_inference_steps):
     timesteps = scheduler_of(num_inference_steps, timestep_spacing=spacing).timesteps
     assert len(timesteps) == num_inference_steps
     assert timesteps[0] == T - 1
     assert timesteps[-1] >= 0
     assert (timesteps.diff() < 0).all()
+
+
+def test_quadratic_grid_of_many_steps_takes_each_of_the_lowest_timesteps_once():
+    grid = scheduler_of(100, timestep_spacing="quadratic").timesteps.flip(0).tolist()
+    assert grid[:8] == [0, 1, 2, 3, 4, 5, 6, 7]  # the squares are 0, 0.1, 0.4, 0.9, 1.6, 2.5, ...
+    assert grid[50:] == [round(999 * (i / 99) ** 2) for i in range(50, 100)]
 
 
 @pytest.mark.parametrize("spacing", SPACINGS)

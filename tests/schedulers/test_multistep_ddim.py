@@ -17,7 +17,7 @@ from monai_diffae.schedulers import InvertibleDDIMScheduler, MultistepDDIMSchedu
 from monai_diffae.schedulers.multistep_ddim import extrapolation
 from monai_diffae.semantics import LatentStatistics
 
-SPACINGS = ("leading", "trailing", "linspace")
+SPACINGS = ("leading", "trailing", "linspace", "quadratic")
 PREDICTIONS = ("epsilon", "sample", "v_prediction")
 
 
@@ -178,6 +178,9 @@ def test_one_like_another_has_its_levels_and_conventions():
         assert getattr(scheduler, name) == getattr(given, name)
     assert torch.equal(scheduler.alphas_cumprod, given.alphas_cumprod)
     assert torch.equal(scheduler.timesteps, given.timesteps)
+    changed = MultistepDDIMScheduler.like(given, timestep_spacing="quadratic")
+    assert (changed.timestep_spacing, changed.prediction_type) == ("quadratic", "v_prediction")
+    assert given.timestep_spacing == "trailing"
 
 
 # Where it is used
