@@ -6,10 +6,10 @@
 Subjects of seed 1000 of the generator, which training never saw, are rendered with and without their lesion, and
 without it at several sizes of the ventricles. The shipped weights remove the lesion, add one, and set the enlargement
 of the ventricles, by the moves of counterfactual.yaml: along the pattern of the attribute or along its weight, as they
-are (max_aims 0: the code reaches the score) and aimed (the image, encoded again, reaches it). Figures show
-edits of three subjects along the first of ``--along``, lesions aimed and ventricles as they are:
+are (max_aims 0: the code reaches the score) and aimed (the image, encoded again, reaches it). Figures show edits of
+three subjects along the first of ``--along``, lesions aimed and ventricles as they are:
 
-    python tests/benchmarks/counterfactual_quality.py --figures --num_subjects 3
+    python tests/benchmarks/counterfactual_quality.py --figures --num_subjects 4
 
 docs/counterfactuals.csv has a row for each way, with means over the slices (``--num_slices`` of each subject,
 per_subject in the table); rows of other ``--along``, ``--num_slices`` and ``--parts`` stay in it. Its other columns:
@@ -212,11 +212,13 @@ def main() -> None:
 
     figures = output_dir / "figures"
     if args.figures:
-        for edit in ("remove lesion", "add lesion"):
-            lesions(edit, "across", args.along[0], True, [])
-        ventricles("without", args.along[0], False, [], TARGETS_MM)
-        draw_lesions(figures / "counterfactual_lesions.png", lesions_shown)
-        draw_ventricles(figures / "counterfactual_ventricles.png", ventricles_shown)
+        if "lesions" in args.parts:
+            for edit in ("remove lesion", "add lesion"):
+                lesions(edit, "across", args.along[0], True, [])
+            draw_lesions(figures / "counterfactual_lesions.png", lesions_shown)
+        if "ventricles" in args.parts:
+            ventricles("without", args.along[0], False, [], TARGETS_MM)
+            draw_ventricles(figures / "counterfactual_ventricles.png", ventricles_shown)
         return
     for along, part in itertools.product(args.along, args.parts):
         if part == "lesions":
