@@ -36,6 +36,9 @@ class ManipulationInferer(Inferer):
         to_class_mean: or a share of the way to the mean code of those with the attribute, -1 to 1
             (:meth:`~monai_diffae.semantics.AttributeDirections.move_to_class_mean`); one, or several for a series.
         keep: names of attributes whose scores must not change.
+        along: ``weight``, the paper's, or ``pattern``, the way on which codes of the training data differ, which the
+            image follows further (:class:`~monai_diffae.semantics.AttributeDirections`). To a class mean it matters
+            only for ``keep``.
         num_steps: more than 1 for a series of so many equal steps on the way to the one edit, which is the last of
             them.
         x_T: ``encode``, ``random`` or ``zeros``.
@@ -45,9 +48,10 @@ class ManipulationInferer(Inferer):
             which the image usually lags behind the code.
 
     Raises:
-        ValueError: for negative ``max_aims``, an unknown attribute or ``x_T``, unless exactly one of ``amount``,
-            ``target`` and ``to_class_mean`` is given, for a target or class mean that the attribute lacks, if nothing
-            is left of the direction without those of ``keep``, or for steps below 1 or of what is a series already.
+        ValueError: for negative ``max_aims``, an unknown attribute, ``along`` or ``x_T``, unless exactly one of
+            ``amount``, ``target`` and ``to_class_mean`` is given, for a target, class mean or pattern that the
+            attribute lacks, if nothing is left of the direction without those of ``keep``, or for steps below 1 or of
+            what is a series already.
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class ManipulationInferer(Inferer):
         seed: int = 0,
         max_aims: int = 0,
         to_class_mean: float | Sequence[float] | None = None,
+        along: str = "weight",
     ) -> None:
         if max_aims < 0:
             raise ValueError(f"max_aims must be 0 or more, got {max_aims}.")
@@ -75,16 +80,17 @@ class ManipulationInferer(Inferer):
         if num_steps < 1 or (num_steps > 1 and isinstance(edits, _SERIES)):
             raise ValueError(f"num_steps must be 1 or more, and 1 for a series; got {num_steps} and {edits!r}.")
         self.edits = list(edits) if isinstance(edits, _SERIES) else [edits]
-        attributes.direction(attribute, keep)
+        attributes.direction(attribute, keep, along)
         for edit in self.edits:  # refuse now what cannot be done
             if target is not None:
                 attributes.summary(attribute).target_scores(torch.zeros(1), edit)
             if to_class_mean is not None:
-                attributes.move_to_class_mean(attributes.statistics.mean[None], attribute, edit, keep)
+                attributes.move_to_class_mean(attributes.statistics.mean[None], attribute, edit, keep, along)
         self.inferer = inferer
         self.attributes = attributes
         self.attribute = attribute
         self.keep = keep
+        self.along = along
         self.num_steps = num_steps
         self.is_series = num_steps > 1 or isinstance(edits, _SERIES)
         self.stochastic_code = StochasticCode(x_T, seed)
@@ -109,7 +115,7 @@ class ManipulationInferer(Inferer):
             "target": attributes.move_to,
             "to_class_mean": attributes.move_to_class_mean,
         }[self.way]
-        moved = [move(z_sem, self.attribute, edit, self.keep) for edit in self.edits]
+        moved = [move(z_sem, self.attribute, edit, self.keep, self.along) for edit in self.edits]
         if self.num_steps == 1:
             return moved
         return [lerp(z_sem, moved[0], k / self.num_steps) for k in range(1, self.num_steps + 1)]

@@ -59,6 +59,7 @@ def read_attributes(path: str | os.PathLike) -> dict[str, Any]:
             "weight": state["weight"],
             "bias": state["bias"],
             "class_means": state.get("class_means"),  # which earlier files do not have
+            "pattern": state.get("pattern"),  # nor this
             "statistics": LatentStatistics(state["statistics.mean"], state["statistics.std"]),
             "summaries": {name: AttributeSummary(**summary) for name, summary in summaries.items()},
         }

@@ -34,6 +34,8 @@ class AttributeModels(nn.Module):
             ones of which nothing else is known.
         class_means: normalised mean code of those without and of those with each binary attribute, shape
             ``(K, 2, D)``; NaN where there are no classes or their means are not known, as all are without it.
+        pattern: covariance of the normalised codes times each weight, shape ``(K, D)``: how the codes differ with each
+            score (Haufe et al., NeuroImage 2014); NaN where it is not known, as all is without it.
 
     Raises:
         ValueError: if the shapes do not fit, or a name is given twice.
@@ -47,6 +49,7 @@ class AttributeModels(nn.Module):
         statistics: LatentStatistics,
         summaries: Mapping[str, AttributeSummary] | None = None,
         class_means: torch.Tensor | None = None,
+        pattern: torch.Tensor | None = None,
     ) -> None:
         super().__init__()
         if weight.shape != (len(names), len(statistics.mean)) or bias.shape != (len(names),):
@@ -60,6 +63,10 @@ class AttributeModels(nn.Module):
             raise ValueError(
                 f"Expected class_means of shape {(len(names), 2, weight.shape[1])}, got {tuple(class_means.shape)}."
             )
+        if pattern is None:
+            pattern = torch.full_like(weight, math.nan)
+        if pattern.shape != weight.shape:
+            raise ValueError(f"Expected pattern of weight's shape {tuple(weight.shape)}, got {tuple(pattern.shape)}.")
         if len(set(names)) != len(names) or not set(summaries or {}) <= set(names):
             raise ValueError(
                 f"Expected different names, and summaries of some; got {list(names)} and {list(summaries or {})}."
@@ -70,6 +77,7 @@ class AttributeModels(nn.Module):
         self.register_buffer("weight", weight.detach().clone().float())
         self.register_buffer("bias", bias.detach().clone().float())
         self.register_buffer("class_means", class_means.detach().clone().float())
+        self.register_buffer("pattern", pattern.detach().clone().float())
 
     @classmethod
     def fit(
@@ -89,7 +97,8 @@ class AttributeModels(nn.Module):
 
         Args:
             z_sem: codes of a data set, shape ``(N, D)``.
-            labels: for each attribute a number a code, shape ``(N,)``; NaN leaves the code out for this attribute.
+            labels: for each attribute a number a code, shape ``(N,)``; NaN leaves the code out for this attribute, but
+                not out of the covariance of all codes.
             groups: which codes belong together (slices of one subject), integers of shape ``(N,)``; the folds of the
                 cross-validation keep them together. ``None``: every code for itself.
             kinds: ``binary``, ``ordinal`` or ``continuous``, by name. An attribute that is not named is binary if its
@@ -124,13 +133,17 @@ class AttributeModels(nn.Module):
             )
             for name, values in labels.items()
         }
+        weight = np.stack([one.weight for one in fitted.values()])
+        centred = z_normalized - z_normalized.mean(axis=0)
+        pattern = (weight @ centred.T) @ centred / max(1, len(centred) - 1)  # without the D x D covariance
         return cls(
             list(labels),
-            torch.stack([torch.from_numpy(one.weight) for one in fitted.values()]),
+            torch.from_numpy(weight),
             torch.tensor([one.bias for one in fitted.values()]),
             statistics,
             {name: one.summary for name, one in fitted.items()},
             torch.stack([torch.from_numpy(one.class_means) for one in fitted.values()]),
+            torch.from_numpy(pattern),
         )
 
     def index(self, name: str) -> int:
@@ -162,6 +175,20 @@ class AttributeModels(nn.Module):
                 "target."
             )
         return means
+
+    def pattern_of(self, name: str) -> torch.Tensor:
+        """Along which normalised codes differ with the score of an attribute, shape ``(D,)``.
+
+        Raises:
+            ValueError: for an unknown attribute, or where the pattern is not known.
+        """
+        pattern = self.pattern[self.index(name)]
+        if bool(pattern.isnan().any()):
+            raise ValueError(
+                f"The pattern of {name!r} is not known: its file was written by a version that did not keep it, or "
+                "converted from a classifier. Fit it again (fit_attributes.yaml), or edit along 'weight'."
+            )
+        return pattern
 
     def scores(self, z_sem: torch.Tensor) -> torch.Tensor:
         """Scores of the attributes, ``(B, D) -> (B, K)``.

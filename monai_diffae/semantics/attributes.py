@@ -14,31 +14,47 @@ from monai_diffae.semantics.kept_scores import without_parts_along
 __all__ = ["AttributeDirections"]
 
 
+# Of the direction's effect on the score, that must be left without those of the kept attributes.
+_LEAST_SHARE = {"weight": 1e-8, "pattern": 1e-6}
+
+
 class AttributeDirections(AttributeModels):
     """Linear models of attributes on z_sem (the base class, with the arguments), and the edits that follow from them.
 
     All methods take and give raw z_sem; the normalisation is inside.
 
+    An edit goes along the model's ``weight`` or along its ``pattern``. The weight is the shortest way to another score,
+    and the paper's. The pattern, covariance of the codes times weight, is the way on which codes of a data set differ
+    with the score: the likeliest way to another score if codes are Gaussian (of least Mahalanobis length). Where codes
+    fill few of their dimensions, the weight leads out of them and the image does not follow; the pattern stays inside.
+
     References:
-        Diffusion Autoencoders, Preechakul et al., CVPR 2022, https://arxiv.org/abs/2111.15640, Sec. 5.2: ``move``, for
-        binary attributes. The other kinds of attributes, ``move_to``, ``move_to_class_mean`` and ``keep`` are this
-        package's.
+        Diffusion Autoencoders, Preechakul et al., CVPR 2022, https://arxiv.org/abs/2111.15640, Sec. 5.2: ``move`` along
+        the weight, for binary attributes.
+        On the interpretation of weight vectors of linear models, Haufe et al., NeuroImage 2014,
+        https://doi.org/10.1016/j.neuroimage.2013.10.067: the pattern.
+        The other kinds of attributes, ``move_to``, ``move_to_class_mean`` and ``keep`` are this package's.
     """
 
-    def direction(self, name: str, keep: str | Sequence[str] = ()) -> torch.Tensor:
+    def direction(self, name: str, keep: str | Sequence[str] = (), along: str = "weight") -> torch.Tensor:
         """Along which an attribute is edited: a unit vector in normalised z_sem, shape ``(D,)``.
 
         Args:
             name: of the attribute.
-            keep: attributes whose scores must not change: the parts along their weights are taken out.
+            keep: attributes whose scores must not change: what moves them is taken out, by the smallest correction in
+                the length that belongs to ``along``.
+            along: ``weight`` or ``pattern``, see above.
 
         Raises:
-            ValueError: for an unknown attribute, for one that is to change and to be kept, or if nothing is left of
-                the direction.
+            ValueError: for an unknown attribute or ``along``, for an attribute that is to change and to be kept, if
+                nothing is left of the direction, or if a pattern is not known.
         """
-        w = self.weight[self.index(name)].cpu().double()
-        rest = without_parts_along(w[None], self._kept_weights(name, keep))[0]
-        if not rest.norm() > 1e-4 * w.norm():  # less is rounding
+        kept_weights, kept_patterns = self._kept(name, keep, along)
+        start = self.weight[self.index(name)] if along == "weight" else self.pattern_of(name)
+        start = start.cpu().double()
+        rest = without_parts_along(start[None], kept_weights, kept_patterns)[0]
+        weight = self.weight[self.index(name)].cpu().double()
+        if not torch.dot(rest, weight) > _LEAST_SHARE[along] * torch.dot(start, weight):  # less is rounding
             kept = [keep] if isinstance(keep, str) else keep
             raise ValueError(
                 f"Nothing is left of the direction of {name!r} without {', '.join(map(repr, kept)) or 'any other'}: "
@@ -46,7 +62,14 @@ class AttributeDirections(AttributeModels):
             )
         return (rest / rest.norm()).to(self.weight)
 
-    def move(self, z_sem: torch.Tensor, name: str, amount: float, keep: str | Sequence[str] = ()) -> torch.Tensor:
+    def move(
+        self,
+        z_sem: torch.Tensor,
+        name: str,
+        amount: float,
+        keep: str | Sequence[str] = (),
+        along: str = "weight",
+    ) -> torch.Tensor:
         """Strengthen an attribute: ``z_n + amount * sqrt(D) * w / |w|`` on the normalised code, as the authors do.
 
         Args:
@@ -54,15 +77,21 @@ class AttributeDirections(AttributeModels):
             name: of the attribute.
             amount: about 0.3 is a clear change in the paper; negative values weaken it.
             keep: see :meth:`direction`, which then takes the place of ``w / |w|``.
+            along: see :meth:`direction`, likewise.
         """
-        direction = self.direction(name, keep)
+        direction = self.direction(name, keep, along)
         step = amount * math.sqrt(len(direction)) * direction
         return self.statistics.denormalize(self.statistics.normalize(z_sem) + step)
 
     def move_to(
-        self, z_sem: torch.Tensor, name: str, target: float | str, keep: str | Sequence[str] = ()
+        self,
+        z_sem: torch.Tensor,
+        name: str,
+        target: float | str,
+        keep: str | Sequence[str] = (),
+        along: str = "weight",
     ) -> torch.Tensor:
-        """The smallest move along :meth:`direction` that gives every code the wanted score.
+        """The smallest move that gives every code the wanted score, along :meth:`direction`.
 
         Args:
             z_sem: shape ``(B, D)``.
@@ -70,6 +99,7 @@ class AttributeDirections(AttributeModels):
             target: a score (logit or value); of a binary attribute also ``boundary`` or ``across``
                 (:meth:`AttributeSummary.target_scores`).
             keep: see :meth:`direction`.
+            along: ``weight`` for the smallest by its length, ``pattern`` for the smallest by its Mahalanobis length.
 
         Raises:
             ValueError: for a target that the attribute's kind does not have.
@@ -78,7 +108,7 @@ class AttributeDirections(AttributeModels):
             UserWarning: if a target lies outside the scores of the training data, with :meth:`extrapolation`.
         """
         k, summary = self.index(name), self.summary(name)
-        direction = self.direction(name, keep)
+        direction = self.direction(name, keep, along)
         scores = self.scores(z_sem)[:, k]
         targets = summary.target_scores(scores, target)
         outside = summary.extrapolation(targets)
@@ -92,7 +122,12 @@ class AttributeDirections(AttributeModels):
         return self.statistics.denormalize(self.statistics.normalize(z_sem) + steps[:, None] * direction)
 
     def move_to_class_mean(
-        self, z_sem: torch.Tensor, name: str, share: float, keep: str | Sequence[str] = ()
+        self,
+        z_sem: torch.Tensor,
+        name: str,
+        share: float,
+        keep: str | Sequence[str] = (),
+        along: str = "weight",
     ) -> torch.Tensor:
         """A share of the straight way to the mean code of those with a binary attribute: it ends where codes are.
 
@@ -101,21 +136,27 @@ class AttributeDirections(AttributeModels):
             name: of the attribute.
             share: 0 leaves a code as it is, 1 puts it at the mean, with nothing of its own left; down to -1 it goes to
                 the mean of those without the attribute.
-            keep: attributes whose scores must not change: the parts of the step along their weights are taken out.
+            keep: attributes whose scores must not change: what moves them is taken out of the step.
+            along: whether that is done along their weights or their patterns, see :meth:`direction`.
 
         Raises:
             ValueError: for another share, an attribute that is not binary, directions without its class means, or what
                 cannot be kept (:meth:`direction`).
         """
         means = self.class_means_of(name)
-        self.direction(name, keep)  # for its errors
+        self.direction(name, keep, along)  # for its errors
         z_normalized = self.statistics.normalize(z_sem)
         step = step_to_class_mean(z_normalized, means, share)
-        return self.statistics.denormalize(z_normalized + without_parts_along(step, self._kept_weights(name, keep)))
+        return self.statistics.denormalize(z_normalized + without_parts_along(step, *self._kept(name, keep, along)))
 
-    def _kept_weights(self, name: str, keep: str | Sequence[str]) -> torch.Tensor:
-        """Of the attributes that are kept while another is edited, ``(M, D)``."""
-        kept = [keep] if isinstance(keep, str) else keep
+    def _kept(self, name: str, keep: str | Sequence[str], along: str) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Weights ``(M, D)`` of what is kept while another attribute is edited; and patterns, to edit along those."""
+        if along not in _LEAST_SHARE:
+            raise ValueError(f"along must be one of {', '.join(_LEAST_SHARE)}; got {along!r}.")
+        kept = [keep] if isinstance(keep, str) else list(keep)
         if name in kept:
             raise ValueError(f"{name!r} is to be edited and cannot be kept.")
-        return self.weight[[self.index(other) for other in kept]]
+        weights = self.weight[[self.index(other) for other in kept]]
+        if along == "weight" or not kept:
+            return weights, None
+        return weights, torch.stack([self.pattern_of(other) for other in kept])

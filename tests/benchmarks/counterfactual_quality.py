@@ -5,8 +5,14 @@
 
 Subjects of seed 1000 of the generator, which training never saw, are rendered with and without their lesion, and
 without it at several sizes of the ventricles. The shipped weights remove the lesion, add one, and set the enlargement
-of the ventricles, by the moves of counterfactual.yaml: as they are (max_aims 0: the code reaches the score) and aimed
-(the image, encoded again, reaches it). docs/counterfactuals.csv has a row for each way, with means over the slices:
+of the ventricles, by the moves of counterfactual.yaml: along the pattern of the attribute or along its weight, as they
+are (max_aims 0: the code reaches the score) and aimed (the image, encoded again, reaches it). Figures show edits of
+three subjects along the first of ``--along``, lesions aimed and ventricles as they are:
+
+    python tests/benchmarks/counterfactual_quality.py --figures --num_subjects 4
+
+docs/counterfactuals.csv has a row for each way, with means over the slices (``--num_slices`` of each subject,
+per_subject in the table); rows of other ``--along``, ``--num_slices`` and ``--parts`` stay in it. Its other columns:
 
 - score_*: of the attribute before, of the moved code and of the edited image encoded again; reached: share of slices
   whose re-encoded score has gone nine tenths of the way to the target.
@@ -27,6 +33,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,18 +41,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from brain_pairs import Place, VentricleRuler, load_places, write_variants
+from counterfactual_figures import draw_lesions, draw_ventricles
 from counterfactual_measures import lesion_measures, ventricle_measures
-from ignite.engine import Engine
 from monai.bundle import ConfigParser
-from monai.data import MetaTensor
 
 import monai_diffae  # noqa: F401  (the configs name it)
-from monai_diffae.handlers import FigureSaver
 from monai_diffae.inferers import DiffusionAutoencoderInferer, Inversion, ManipulationInferer
 from monai_diffae.semantics import AttributeDirections
 
 VENTRICLES = "ventricle_enlargement_mm"
 TARGETS_MM = (0.0, 3.0, 6.0)
+SHOWN = 3  # subjects in a figure
 
 
 class InvertsOnce(DiffusionAutoencoderInferer):
@@ -74,7 +80,14 @@ class Editor:
         self.loops = InvertsOnce(parser.get_parsed_content("scheduler"), verbose=False, **options)
 
     def edit(
-        self, places: list[Place], source: str, attribute: str, target: float | str, aimed: bool, keep: list[str]
+        self,
+        places: list[Place],
+        source: str,
+        attribute: str,
+        target: float | str,
+        along: str,
+        aimed: bool,
+        keep: list[str],
     ) -> Iterator[tuple[Place, dict]]:
         """Each place with the inferer's results; ``{side}`` in names stands for the side of its lesion."""
         for side in ("left", "right"):
@@ -88,6 +101,7 @@ class Editor:
                 target=target,
                 keep=[name.format(side=side) for name in keep],
                 max_aims=self.max_aims if aimed else 0,
+                along=along,
             )
             images = torch.stack([place.variants[source] for place in batch]).to(self.device)
             result = {key: value.cpu() for key, value in inferer.predict(images, self.network).items()}
@@ -115,27 +129,17 @@ def write(path: Path, rows: list[dict]) -> None:
     os.replace(partial, path)
 
 
-def draw(path: Path, shown: list[tuple[str, Place, str, str, dict]]) -> None:
-    """A row an edit: source, reconstruction, edit, truth, and the changes of both."""
-    saver = FigureSaver(
-        path,
-        [
-            {"title": "source", "key": "image", "caption": "score"},
-            {"title": "edit (score: code, image)", "key": "edit", "caption": ["score_after", "score_reencoded"]},
-            {"title": "truth", "key": "truth"},
-            {"title": "edit - source", "key": "edit", "minus": "image", "signed": True},
-            {"title": "truth - source", "key": "truth", "minus": "image", "signed": True},
-        ],
-        max_rows=len(shown),
-    )
-    items = []
-    for name, place, source, truth, out in shown:
-        meta = {"filename_or_obj": f"{place.subject} {name}"}
-        image = MetaTensor(place.variants[source], meta=meta)
-        items.append({"image": image, "slice": place.slice, **out, "truth": place.variants[truth]})
-    engine = Engine(lambda engine, batch: batch)
-    saver.attach(engine)
-    engine.run([items])
+def rows_of_other_runs(path: Path, args: argparse.Namespace) -> list[dict]:
+    """What the table has and this run does not measure."""
+    if not path.exists():
+        return []
+    parts, ways = {"ruler", *args.parts}, {"", *args.along}
+    with open(path, newline="") as f:
+        return [
+            row
+            for row in csv.DictReader(f)
+            if row["part"] not in parts or row["along"] not in ways or int(row["per_subject"]) != args.num_slices
+        ]
 
 
 def main() -> None:
@@ -148,6 +152,8 @@ def main() -> None:
     arguments.add_argument("--num_subjects", type=int, default=8)
     arguments.add_argument("--num_slices", type=int, default=1, help="of each subject")
     arguments.add_argument("--max_aims", type=int, default=6)
+    arguments.add_argument("--along", nargs="+", choices=["pattern", "weight"], default=["pattern", "weight"])
+    arguments.add_argument("--figures", action="store_true", help="draw the figures and leave the table as it is")
     parts = ["lesions", "ventricles", "kept"]
     arguments.add_argument("--parts", nargs="+", choices=parts, default=parts)
     arguments.add_argument("--device", default="cpu")
@@ -161,54 +167,71 @@ def main() -> None:
     # One slice a subject: the body of the ventricles has the same size in both.
     with_ruler = list({place.subject: place for place in reversed(places) if VentricleRuler(place).is_usable}.values())
     output_dir = args.output_dir or args.bundle_root / "docs"
-    editor, table, shown = Editor(args, parser), [], []
+    editor, table = Editor(args, parser), []
+    lesions_shown: list[tuple[str, Place, str, str, dict]] = []
+    ventricles_shown: dict[str, list[tuple[float, Place, dict]]] = {}
+
+    table_path, part = output_dir / "counterfactuals.csv", "ruler"
+    table_path.parent.mkdir(parents=True, exist_ok=True)
+    others = rows_of_other_runs(table_path, args)
+
+    def report(row: dict) -> None:
+        table.append({"part": part, "per_subject": args.num_slices} | row)
+        if not args.figures:
+            write(table_path, [*table, *others])
+        print({n: round(v, 3) if isinstance(v, float) else v for n, v in row.items()}, flush=True)
 
     rulers = [(VentricleRuler(place), place) for place in with_ruler]
     error = [abs(ruler.millimetres(place.variants["without"]) - place.enlargement_mm) for ruler, place in rulers]
     print(f"{len(places)} slices; ventricles are read off {len(rulers)} true images to {np.mean(error):.3f} mm")
-    table.append({"edit": "none (the ruler)", "slices": len(rulers), "ventricles_mm_error": float(np.mean(error))})
+    ruler_row = {"edit": "none (the ruler)", "along": "", "slices": len(rulers)}
+    report(ruler_row | {"ventricles_mm_error": float(np.mean(error))})
 
-    def report(row: dict) -> None:
-        table.append(row)
-        write(output_dir / "counterfactuals.csv", table)
-        print({n: round(v, 3) if isinstance(v, float) else v for n, v in row.items()}, flush=True)
-
-    def lesions(edit: str, target: float | str, aimed: bool, keep: list[str]) -> None:
+    def lesions(edit: str, target: float | str, along: str, aimed: bool, keep: list[str]) -> None:
         source, truth = ("with", "without") if edit == "remove lesion" else ("without", "with")
-        done = list(editor.edit(places, source, "lesion_{side}", target, aimed, keep))
+        done = list(editor.edit(places, source, "lesion_{side}", target, along, aimed, keep))
         rows = [lesion_measures(place, out, source, truth, target) for place, out in done]
-        named = {"edit": edit, "target": target, "aimed": aimed, "keep": " ".join(keep), "slices": len(rows)}
-        report(named | summary(rows))
-        if aimed and not keep:
-            done.sort(key=lambda one: one[0].subject)
-            shown.extend((edit, place, source, truth, out) for place, out in done[:: max(1, len(done) // 2)][:2])
+        named = {"edit": edit, "along": along, "target": target, "aimed": aimed, "keep": " ".join(keep)}
+        report(named | {"slices": len(rows)} | summary(rows))
+        if aimed and not keep and along == args.along[0]:
+            first = {place.subject: (edit, place, source, truth, out) for place, out in reversed(done)}
+            lesions_shown.extend(first[subject] for subject in sorted(first)[:SHOWN])
 
-    def ventricles(source: str, aimed: bool, keep: list[str], targets: tuple[float, ...]) -> None:
-        rows = []
+    def ventricles(source: str, along: str, aimed: bool, keep: list[str], targets: tuple[float, ...]) -> None:
+        rows, named = [], {"edit": f"ventricles, {source} lesion", "along": along}
         for target in targets:
-            done = list(editor.edit(with_ruler, source, VENTRICLES, target, aimed, keep))
+            done = list(editor.edit(with_ruler, source, VENTRICLES, target, along, aimed, keep))
             rows += (now := [ventricle_measures(place, out, source, target) for place, out in done])
-            named = {"edit": f"ventricles, {source} lesion", "target": target, "aimed": aimed, "keep": " ".join(keep)}
+            named |= {"target": target, "aimed": aimed, "keep": " ".join(keep)}
             report(named | {"slices": len(now)} | summary(now))
-            if source == "without" and aimed:
-                shown.append((f"{target:g} mm", done[0][0], source, f"{target:g}mm", done[0][1]))
+            if source == "without" and not aimed and along == args.along[0]:
+                for place, out in sorted(done, key=lambda one: one[0].subject)[:SHOWN]:
+                    ventricles_shown.setdefault(place.subject, []).append((target, place, out))
         if len(targets) > 1:
             report(named | {"target": "all", "slices": len(rows)} | summary(rows))
 
-    if "lesions" in args.parts:
-        for edit in ("remove lesion", "add lesion"):
-            for target, aimed in (("boundary", False), ("across", False), ("across", True)):
-                lesions(edit, target, aimed, [])
-        draw(output_dir / "figures" / "counterfactual_lesions.png", shown)
-    shown = []
-    if "ventricles" in args.parts:
-        for aimed in (False, True):
-            ventricles("without", aimed, [], TARGETS_MM)
-        draw(output_dir / "figures" / "counterfactual_ventricles.png", shown)
-    if "kept" in args.parts:
-        for keep in ([], ["lesion_{side}"]):
-            ventricles("with", True, keep, TARGETS_MM[-1:])
-        lesions("remove lesion", "across", True, [VENTRICLES, "head_scale", "contrast"])
+    figures = output_dir / "figures"
+    if args.figures:
+        if "lesions" in args.parts:
+            for edit in ("remove lesion", "add lesion"):
+                lesions(edit, "across", args.along[0], True, [])
+            draw_lesions(figures / "counterfactual_lesions.png", lesions_shown)
+        if "ventricles" in args.parts:
+            ventricles("without", args.along[0], False, [], TARGETS_MM)
+            draw_ventricles(figures / "counterfactual_ventricles.png", ventricles_shown)
+        return
+    for along, part in itertools.product(args.along, args.parts):
+        if part == "lesions":
+            for edit in ("remove lesion", "add lesion"):
+                for target, aimed in (("boundary", False), ("across", False), ("across", True)):
+                    lesions(edit, target, along, aimed, [])
+        elif part == "ventricles":
+            for aimed in (False, True):
+                ventricles("without", along, aimed, [], TARGETS_MM)
+        else:
+            for keep in ([], ["lesion_{side}"]):
+                ventricles("with", along, True, keep, TARGETS_MM[-1:])
+            lesions("remove lesion", "across", along, True, [VENTRICLES, "head_scale", "contrast"])
 
 
 if __name__ == "__main__":

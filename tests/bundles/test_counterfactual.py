@@ -27,8 +27,10 @@ def attributes_path(tmp_path_factory) -> str:
     weight = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
     summaries = {"size": AttributeSummary("continuous"), "lesion": AttributeSummary("binary")}
     summaries["grade"] = AttributeSummary("ordinal", grades=(0.0, 1.0, 2.0), thresholds=(0.5, 1.5))
+    mix = torch.randn(8, 8, generator=torch.Generator().manual_seed(1))
+    statistics = LatentStatistics(torch.zeros(8), torch.ones(8))
     directions = AttributeDirections(
-        ["lesion", "size", "grade"], weight, torch.zeros(3), LatentStatistics(torch.zeros(8), torch.ones(8)), summaries
+        ["lesion", "size", "grade"], weight, torch.zeros(3), statistics, summaries, pattern=weight @ mix @ mix.T
     )
     path = tmp_path_factory.mktemp("attributes") / "attributes.pt"
     directions.save(path)
@@ -108,8 +110,27 @@ def test_an_ordinal_attribute_of_a_table_is_fitted_and_brought_to_another_grade(
         assert (end["change_inside"], float(end["change_outside"]) > 0) == ("nan", True)
 
 
+def test_the_way_to_a_target_is_the_pattern_or_the_weight(brain, attributes_path, tmp_path):
+    directions, edit = AttributeDirections.load(attributes_path), {"attribute": "size", "target": 2.0, "num_steps": 1}
+    lengths = []
+    for along in (None, "pattern", "weight"):
+        out, given = tmp_path / str(along), {} if along is None else {"along": along}
+        options = edit | {"attributes_path": attributes_path, "max_aims": 0} | given
+        brain.run(*NAMES, output_dir=str(out), **options)
+        lengths.append([])
+        for row in read_table(out / "edits.csv"):
+            way = float(row["score_after"]) - float(row["score_before"])
+            direction = directions.direction("size", along=along or "pattern")
+            per_score = 1 / float(direction @ directions.weight[1])
+            assert float(row["distance"]) == pytest.approx(abs(way) * per_score, rel=1e-2, abs=1e-3)
+            assert float(row["score_after"]) == pytest.approx(2.0, abs=1e-3)
+            lengths[-1].append(float(row["distance"]))
+    assert lengths[0] == lengths[1]
+    assert min(np.array(lengths[1]) / lengths[2]) > 1.05  # the weight is the shortest
+
+
 def test_aimed_steps_are_shares_of_a_longer_way(brain, attributes_path, tmp_path):
-    edit = {"attribute": "size", "target": 2.0, "num_steps": 2, "attributes_path": attributes_path}
+    edit = {"attribute": "size", "target": 2.0, "num_steps": 2, "attributes_path": attributes_path, "along": "weight"}
     ends = []
     for aims in (0, 2):
         brain.run(*NAMES, output_dir=str(tmp_path / str(aims)), max_aims=aims, **edit)
@@ -121,6 +142,12 @@ def test_aimed_steps_are_shares_of_a_longer_way(brain, attributes_path, tmp_path
         assert aimed_miss <= miss + 1e-4
     changed = [abs(long / short - 1) > 0.05 for (short, _), (long, _) in zip(*ends)]
     assert any(changed)
+
+
+@pytest.mark.parametrize(("attribute", "max_aims"), [("lesion", 6), ("size", 0), ("grade", 0)])
+def test_only_the_moves_of_binary_attributes_are_aimed_by_default(brain, attributes_path, attribute, max_aims):
+    workflow = brain.workflow(*NAMES, attribute=attribute, target=0.5, attributes_path=attributes_path)
+    assert workflow.parser.get_parsed_content("inferer").max_aims == max_aims
 
 
 def test_pictures_are_brought_to_a_target_step_by_step(attributes_path, tmp_path):

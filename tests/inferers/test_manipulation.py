@@ -26,7 +26,10 @@ def attributes() -> AttributeDirections:
     summaries = {"age": AttributeSummary("continuous", score_min=-50.0, score_max=50.0, score_std=10.0)}
     means = torch.randn(2, 2, 8, generator=random)
     means[0] = torch.nan  # of a continuous attribute
-    return AttributeDirections(["age", "lesion"], weight, torch.tensor([0.5, -1.5]), statistics, summaries, means)
+    mix = torch.randn(8, 8, generator=random)
+    pattern = weight @ mix @ mix.T
+    bias = torch.tensor([0.5, -1.5])
+    return AttributeDirections(["age", "lesion"], weight, bias, statistics, summaries, means, pattern)
 
 
 @pytest.fixture
@@ -101,6 +104,38 @@ def test_manipulation_to_a_target_gives_every_image_that_score(
     edit = loops.decode(attributes.move_to(z_sem, attribute, target), x_T, tiny_autoencoder)
     torch.testing.assert_close(result["edit"], edit, rtol=0, atol=1e-5)
     assert result["difference"].abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("edit", [{"amount": 0.5}, {"target": 3.0}, {"to_class_mean": 0.75}])
+def test_manipulation_goes_along_the_pattern_or_the_weight(tiny_autoencoder, images, loops, attributes, edit):
+    ((way, value),) = edit.items()
+    z_sem = tiny_autoencoder.encode(images)
+    x_T = loops.invert(images, tiny_autoencoder, z_sem)
+    edits = []
+    for along in ("weight", "pattern"):
+        inferer = ManipulationInferer(loops, attributes, "lesion", **edit, keep="age", along=along)
+        result = inferer.predict(images, tiny_autoencoder)
+        moves = {"amount": "move", "target": "move_to", "to_class_mean": "move_to_class_mean"}
+        moved = getattr(attributes, moves[way])(z_sem, "lesion", value, "age", along)
+        torch.testing.assert_close(result["edit"], loops.decode(moved, x_T, tiny_autoencoder), rtol=0, atol=1e-5)
+        torch.testing.assert_close(result["kept_after"], result["kept_before"], rtol=0, atol=1e-4)
+        if way == "target":
+            torch.testing.assert_close(result["score_after"], torch.full_like(result["score"], 3), rtol=0, atol=1e-4)
+        edits.append(result["edit"])
+    assert (edits[0] - edits[1]).abs().max() > 1e-3
+    unsaid = ManipulationInferer(loops, attributes, "lesion", **edit, keep="age")(images, tiny_autoencoder)
+    torch.testing.assert_close(unsaid, edits[0], rtol=0, atol=1e-5)
+
+
+def test_manipulation_along_a_pattern_that_is_not_known_is_refused(loops, attributes):
+    attributes.pattern[1] = torch.nan
+    ManipulationInferer(loops, attributes, "lesion", 0.5)
+    with pytest.raises(ValueError, match="pattern of 'lesion' is not known"):
+        ManipulationInferer(loops, attributes, "lesion", 0.5, along="pattern")
+    with pytest.raises(ValueError, match="pattern of 'lesion' is not known"):
+        ManipulationInferer(loops, attributes, "age", target=0.0, keep="lesion", along="pattern")
+    with pytest.raises(ValueError, match="along must be one of weight, pattern; got 'gradient'"):
+        ManipulationInferer(loops, attributes, "age", 0.5, along="gradient")
 
 
 @pytest.mark.parametrize("share", [0.75, -1])
