@@ -150,15 +150,21 @@ def test_only_the_moves_of_binary_attributes_are_aimed_by_default(brain, attribu
     assert workflow.parser.get_parsed_content("inferer").max_aims == max_aims
 
 
-def test_pictures_are_brought_to_a_target_step_by_step(attributes_path, tmp_path):
+@pytest.mark.parametrize("along", ["weight", "pattern"])
+def test_pictures_are_brought_to_a_target_step_by_step(attributes_path, tmp_path, along):
     pixels = np.random.default_rng(0).integers(0, 256, (20, 20), dtype=np.uint8)
     (tmp_path / "data").mkdir()
     Image.fromarray(pixels).save(tmp_path / "data" / "a.png")
     options = {"attribute": "size", "target": 1.5, "attributes_path": attributes_path, "num_steps": 2}
+    options["along"] = along
     bundle = Bundle("natural_images_diffae", tmp_path, dataset_dir=str(tmp_path / "data"), **SMALL).randomize()
     bundle.run(*NAMES, output_dir=str(tmp_path / "out"), **options)
     rows = read_table(tmp_path / "out" / "edits.csv")
     assert [row["step"] for row in rows] == ["1/2", "2/2"]
+    directions = AttributeDirections.load(attributes_path)
+    per_score = 1 / float(directions.direction("size", along=along) @ directions.weight[1])
+    way = abs(1.5 - float(rows[-1]["score_before"]))
+    assert float(rows[-1]["distance"]) == pytest.approx(way * per_score, rel=1e-2, abs=1e-3)
     assert float(rows[-1]["score_after"]) == pytest.approx(1.5, abs=1e-3)
     assert float(rows[-1]["change_outside"]) > 0
     assert len(list((tmp_path / "out").glob("a_edit_*.png"))) == 2
