@@ -115,6 +115,16 @@ WORKFLOWS = (
         {"attribute": "thickness", "amount": [-0.4, -0.2, 0.2, 0.4], "max_rows": 10},
     ),
     Workflow(
+        "digits_towards_8",
+        *_DIGITS,
+        ("manipulate",),
+        "manipulation",
+        "Digits: towards 8",
+        "z_sem is moved a quarter, half and three quarters of the way to the mean code of the eights; the scores of slant "
+        "and thickness are kept, and x_T is.",
+        {"attribute": "is_8", "to_class_mean": [0.25, 0.5, 0.75], "keep": ["slant", "thickness"], "max_rows": 10},
+    ),
+    Workflow(
         "digits_interpolation",
         *_DIGITS,
         ("interpolate",),
