@@ -120,8 +120,8 @@ WORKFLOWS = (
         ("manipulate",),
         "manipulation",
         "Digits: towards 8",
-        "z_sem is moved a quarter, half and three quarters of the way to the mean code of the eights; the scores of slant "
-        "and thickness are kept, and x_T is.",
+        "z_sem is moved a quarter, half and three quarters of the way to the mean code of the eights; the scores of "
+        "slant and thickness are kept, and x_T is.",
         {"attribute": "is_8", "to_class_mean": [0.25, 0.5, 0.75], "keep": ["slant", "thickness"], "max_rows": 10},
     ),
     Workflow(
