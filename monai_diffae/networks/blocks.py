@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Residual and attention blocks of the Diff-AE networks, in 2D and 3D.
+"""Residual blocks of the Diff-AE networks, in 2D and 3D.
 
 References:
     Preechakul et al., "Diffusion Autoencoders", CVPR 2022, https://arxiv.org/abs/2111.15640, Sec. 3.1 and Eq. 7;
@@ -13,12 +13,13 @@ import torch.nn as nn
 import torch.nn.functional as F
 from monai.networks.layers.factories import Conv, Pool
 
+from monai_diffae.networks.dropout import Dropout
+from monai_diffae.networks.group_norm import group_norm
+
 __all__ = [
     "ConditionedResidualBlock",
     "ConditionedSequential",
     "ResidualBlock",
-    "SelfAttentionBlock",
-    "group_norm",
     "resampling",
     "zero_init",
 ]
@@ -29,17 +30,6 @@ def zero_init(module: nn.Module) -> nn.Module:
     for parameter in module.parameters():
         nn.init.zeros_(parameter)
     return module
-
-
-def group_norm(norm_num_groups: int, channels: int) -> nn.GroupNorm:
-    """Group normalisation with at most ``norm_num_groups`` groups (PyTorch accumulates its statistics in float32)."""
-    groups = min(norm_num_groups, channels)
-    if channels % groups != 0:
-        raise ValueError(
-            f"Every number of channels must be divisible by norm_num_groups ({norm_num_groups}), or smaller; "
-            f"got {channels} channels."
-        )
-    return nn.GroupNorm(groups, channels, eps=1e-5)
 
 
 def resampling(resample: str | None, spatial_dims: int) -> nn.Module:
@@ -122,7 +112,7 @@ class ConditionedResidualBlock(nn.Module):
         self.time_proj = nn.Linear(time_embed_dim, 2 * out_channels)
         self.z_proj = nn.Linear(z_dim, out_channels)
         self.norm_out = group_norm(norm_num_groups, out_channels)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.conv_out = zero_init(conv(out_channels, out_channels, kernel_size=3, padding=1))
         self.skip = nn.Identity() if in_channels == out_channels else conv(in_channels, out_channels, kernel_size=1)
 
@@ -135,39 +125,6 @@ class ConditionedResidualBlock(nn.Module):
         h = torch.addcmul(shift.reshape(broadcast), self.norm_out(h), scale.reshape(broadcast))
         h = self.conv_out(self.dropout(F.silu(h)))
         return self.skip(self.resample(x)) + h
-
-
-class SelfAttentionBlock(nn.Module):
-    """Residual self-attention over all positions of a feature map.
-
-    Heads are split before query, key and value are, as in the authors' network, so that its weights can be used.
-
-    Args:
-        channels: channels of the input and output.
-        num_head_channels: channels of a head; ``None`` for a single head.
-        norm_num_groups: groups of the normalisation.
-    """
-
-    def __init__(self, channels: int, num_head_channels: int | None = None, norm_num_groups: int = 32) -> None:
-        super().__init__()
-        head_channels = channels if num_head_channels is None else num_head_channels
-        if head_channels < 1 or channels % head_channels != 0:
-            raise ValueError(
-                f"The channels of an attention level must be divisible by num_head_channels; "
-                f"got {channels} channels and num_head_channels {num_head_channels}."
-            )
-        self.num_heads = channels // head_channels
-        self.norm = group_norm(norm_num_groups, channels)
-        self.qkv = nn.Linear(channels, 3 * channels)
-        self.proj = zero_init(nn.Linear(channels, channels))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        batch, channels = x.shape[0], x.shape[1]
-        h = self.norm(x).flatten(2).transpose(1, 2)  # (B, L, C)
-        qkv = self.qkv(h).reshape(batch, h.shape[1], self.num_heads, 3 * (channels // self.num_heads))
-        q, k, v = qkv.transpose(1, 2).chunk(3, dim=-1)  # (B, heads, L, C / heads) each
-        h = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(batch, h.shape[1], channels)
-        return x + self.proj(h).transpose(1, 2).reshape(x.shape)
 
 
 class ConditionedSequential(nn.ModuleList):

@@ -10,14 +10,10 @@ from monai.networks.nets.diffusion_model_unet import get_timestep_embedding
 from monai.networks.utils import pixelshuffle
 from torch.utils.checkpoint import checkpoint
 
-from monai_diffae.networks.blocks import (
-    ConditionedResidualBlock,
-    ConditionedSequential,
-    SelfAttentionBlock,
-    group_norm,
-    zero_init,
-)
+from monai_diffae.networks.attention import SelfAttentionBlock
+from monai_diffae.networks.blocks import ConditionedResidualBlock, ConditionedSequential, zero_init
 from monai_diffae.networks.checks import check_image, check_sizes, per_level
+from monai_diffae.networks.group_norm import group_norm
 
 __all__ = ["DiffAEUNet"]
 

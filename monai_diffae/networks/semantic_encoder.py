@@ -9,8 +9,10 @@ import torch.nn.functional as F
 from monai.networks.layers.factories import Conv
 from torch.utils.checkpoint import checkpoint
 
-from monai_diffae.networks.blocks import ResidualBlock, SelfAttentionBlock, group_norm
+from monai_diffae.networks.attention import SelfAttentionBlock
+from monai_diffae.networks.blocks import ResidualBlock
 from monai_diffae.networks.checks import check_image, check_sizes, per_level
+from monai_diffae.networks.group_norm import group_norm
 
 __all__ = ["SemanticEncoder"]
 

@@ -10,7 +10,8 @@ from torch import nn
 from torch.testing import assert_close
 
 from monai_diffae.networks import DiffAEUNet
-from monai_diffae.networks.blocks import ConditionedResidualBlock, SelfAttentionBlock
+from monai_diffae.networks.attention import SelfAttentionBlock
+from monai_diffae.networks.blocks import ConditionedResidualBlock
 
 ARGUMENTS = {
     "spatial_dims": 2,

@@ -9,7 +9,8 @@ from torch import nn
 from torch.testing import assert_close
 
 from monai_diffae.networks import SemanticEncoder
-from monai_diffae.networks.blocks import ResidualBlock, SelfAttentionBlock
+from monai_diffae.networks.attention import SelfAttentionBlock
+from monai_diffae.networks.blocks import ResidualBlock
 
 ARGUMENTS = {
     "spatial_dims": 2,
