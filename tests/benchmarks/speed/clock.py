@@ -29,6 +29,9 @@ class Timing:
         lower, median, upper = np.percentile(values, [25, 50, 75])
         return cls(float(median), float(lower), float(upper), len(values))
 
+    def __truediv__(self, number: float) -> Timing:
+        return Timing(self.median / number, self.lower / number, self.upper / number, self.runs)
+
 
 def seconds(call: Call, device: torch.device) -> float:
     """Of one call: by events on a GPU, which count what the GPU does, by the monotonic clock elsewhere."""

@@ -12,10 +12,12 @@ __all__ = ["goals"]
 _LEAST = {
     ("denoise", "float32"): 1.0,
     ("encode", "float32"): 1.0,
+    ("encode, batch found", "float32"): 1.0,
     ("train step", "float32"): 1.0,
     ("decode", "float32"): 1.0,
     ("denoise", "bfloat16"): 2.0,
     ("encode", "bfloat16"): 2.0,
+    ("encode, batch found", "bfloat16"): 2.0,
     ("train step", "bfloat16"): 1.6,
 }
 _TIMES_LESS = 8.0

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 
+from monai_diffae.batch_size import find_batch_size
+
 from .ceilings import measure_ceilings
 from .round_trip import RECIPES, Recipe, round_trip_rows
 from .rows import Row, measured_rows, timing_columns
@@ -22,6 +24,7 @@ __all__ = ["Plan"]
 
 BUNDLE = Path(__file__).parents[3] / "bundles" / "natural_images_diffae"
 PRECISIONS = ("float32", "bfloat16")
+IN_A_ROW = 8  # evaluations of a call of denoising or encoding
 QUICK_RECIPES = (Recipe(50, 20), Recipe(10, 10, 1e-2))
 
 
@@ -93,7 +96,7 @@ class Plan:
         work = Work(self.device, self.shape, 1)
         counts = self._operations(lambda s: work.train(s, "float32", optimizer=_still(s)))
         for subject in self.subjects:
-            subject.network.eval()
+            subject.prepare(training=False)
         return counts
 
     def _rows(
@@ -104,9 +107,10 @@ class Plan:
         operations: Mapping[str, float],
         seconds_left: float,
         note: str = "",
+        repeats: int = 1,
     ) -> list[Row]:
         rows = measured_rows(
-            task, calls, images, operations, self.ceilings, self.device, self.rounds, seconds_left, note
+            task, calls, images, operations, self.ceilings, self.device, self.rounds, seconds_left, note, repeats
         )
         gc.collect()
         return rows
@@ -129,17 +133,22 @@ class Plan:
         ]
 
     def denoise(self, seconds_left: float) -> list[Row]:
-        work = Work(self.device, self.shape, self.batch)
+        work = Work(self.device, self.shape, self.batch, in_a_row=IN_A_ROW)
         calls = {(s.name, p): work.denoise(s, p, self.z_dim) for s, p in self._pairs(OURS, AUTHORS, MONAI)}
         operations = self._times(self._denoise_operations, self.batch)
-        return self._rows("denoise", calls, self.batch, operations, seconds_left)
+        return self._rows("denoise", calls, self.batch, operations, seconds_left, f"{IN_A_ROW} in a row", IN_A_ROW)
 
     def encode(self, seconds_left: float) -> list[Row]:
-        work = Work(self.device, self.shape, self.batch)
-        calls = {(s.name, p): work.encode(s, p) for s, p in self._pairs(OURS, AUTHORS)}
         count = flops(Work(self.device, self.shape, 1).encode(self.subjects[1], "float32"))
-        operations = dict.fromkeys((OURS, AUTHORS), float(count * self.batch))
-        return self._rows("encode", calls, self.batch, operations, seconds_left)
+        found = find_batch_size("auto", self.shape, self.device)
+        rows = []
+        for batch, task in ((self.batch, "encode"), (found, "encode, batch found")):
+            work = Work(self.device, self.shape, batch, in_a_row=IN_A_ROW)
+            calls = {(s.name, p): work.encode(s, p) for s, p in self._pairs(OURS, AUTHORS)}
+            operations = dict.fromkeys((OURS, AUTHORS), float(count * batch))
+            note = f"{IN_A_ROW} in a row"
+            rows += self._rows(task, calls, batch, operations, seconds_left / 2, note, IN_A_ROW)
+        return rows
 
     def train(self, seconds_left: float) -> list[Row]:
         operations = self._times(self._train_operations, self.batch)
@@ -150,7 +159,7 @@ class Plan:
         }
         rows = self._rows("train step", calls, self.batch, operations, seconds_left)
         for subject in self.subjects:
-            subject.network.eval().zero_grad(set_to_none=True)
+            subject.prepare(training=False)
         return rows
 
     def decode(self, seconds_left: float) -> list[Row]:
@@ -219,19 +228,23 @@ class Plan:
         return calls | {(AUTHORS, "float32"): make(authors, "float32", None)}
 
     def compiled_denoise(self, seconds_left: float) -> list[Row]:
-        work = Work(self.device, self.shape, self.batch)
+        work = Work(self.device, self.shape, self.batch, in_a_row=IN_A_ROW)
         calls = self._compiled(
             lambda s, p, function: work.denoise(s, p, self.z_dim, function), self.subjects[0].network.decoder
         )
         operations = self._times(self._denoise_operations, self.batch)
-        return self._rows("denoise, compiled", calls, self.batch, operations, seconds_left)
+        return self._rows(
+            "denoise, compiled", calls, self.batch, operations, seconds_left, f"{IN_A_ROW} in a row", IN_A_ROW
+        )
 
     def compiled_encode(self, seconds_left: float) -> list[Row]:
-        work = Work(self.device, self.shape, self.batch)
+        work = Work(self.device, self.shape, self.batch, in_a_row=IN_A_ROW)
         calls = self._compiled(work.encode, self.subjects[0].network.encoder)
         count = flops(Work(self.device, self.shape, 1).encode(self.subjects[1], "float32"))
         operations = dict.fromkeys((OURS, AUTHORS), float(count * self.batch))
-        return self._rows("encode, compiled", calls, self.batch, operations, seconds_left)
+        return self._rows(
+            "encode, compiled", calls, self.batch, operations, seconds_left, f"{IN_A_ROW} in a row", IN_A_ROW
+        )
 
     def compiled_train(self, seconds_left: float) -> list[Row]:
         operations = self._times(self._train_operations, self.batch)
@@ -242,7 +255,7 @@ class Plan:
         )
         rows = self._rows("train step, compiled", calls, self.batch, operations, seconds_left)
         for subject in self.subjects:
-            subject.network.eval().zero_grad(set_to_none=True)
+            subject.prepare(training=False)
         return rows
 
 

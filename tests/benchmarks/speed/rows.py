@@ -58,24 +58,27 @@ def measured_rows(
     rounds: int,
     seconds_left: float,
     note: str = "",
+    repeats: int = 1,
 ) -> list[Row]:
     """One row for each call: seconds, images a second, memory, operations and their share of what the machine can do.
 
     Args:
         task: name of the rows.
         calls: by network and precision (``bfloat16, compiled`` counts as bfloat16).
-        images: in a call.
-        operations: floating-point operations of a call, by network.
+        images: of a task.
+        operations: floating-point operations of a task, by network.
         ceilings: GFLOP/s that the machine reaches, by precision.
         device: where.
         rounds: of alternating runs, at most.
         seconds_left: for all of it.
         note: of the rows.
+        repeats: tasks that a call does in a row; seconds are those of one.
     """
     began = time.perf_counter()
     first = {key: seconds(call, device) for key, call in calls.items()}
     memory = {key: peak_memory(call, device) for key, call in calls.items()}
     timings = alternate(calls, device, rounds, seconds_left - (time.perf_counter() - began))
+    timings = {key: timing / repeats for key, timing in timings.items()}
     authors = timings.get((AUTHORS, "float32"))
     rows = []
     for (network, precision), timing in timings.items():
@@ -93,7 +96,7 @@ def measured_rows(
                 "gflop": operations[network] / 1e9,
                 "gflop_per_second": speed,
                 "share_of_ceiling": speed / ceilings[precision.split(",")[0]],
-                "first_call_seconds": first[network, precision],
+                "first_call_seconds": first[network, precision] - (repeats - 1) * timing.median,
                 "note": note,
             }
         )

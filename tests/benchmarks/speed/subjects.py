@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from monai_diffae.networks import DiffAEUNet, DiffusionAutoencoder, LatentDenoiser, SemanticEncoder
+from monai_diffae.precision import shared_casts
 
 from .monai_network import count, equal_monai_unet
 from .plain_network import plain_copy
@@ -63,16 +65,30 @@ class Subject:
     Args:
         name: of the table.
         network: called as a ``DiffusionAutoencoder`` is, or as a ``LatentDenoiser``.
-        memory_format: of its images.
+        memory_format: of its weights and images in inference.
+        training_format: of these in training.
         without_gradient: the context of inference.
+        loop: from precision and device to the context of several evaluations in a row.
         optimizer: from parameters to the optimiser of training.
     """
 
     name: str
     network: nn.Module
     memory_format: torch.memory_format = torch.contiguous_format
+    training_format: torch.memory_format = torch.contiguous_format
     without_gradient: Callable = torch.inference_mode
+    loop: Callable[[str, torch.device], AbstractContextManager] = shared_casts
     optimizer: Callable = lambda parameters: torch.optim.Adam(parameters, lr=1e-4, fused=True)
+
+    def prepare(self, training: bool) -> None:
+        """Put the network into one of its two modes, in the format of this, without gradients."""
+        self.network.train(training).zero_grad(set_to_none=True)
+        self.network.to(memory_format=self.training_format if training else self.memory_format)
+
+
+def _nothing_shared(precision: str, device: torch.device) -> AbstractContextManager:
+    """The authors enter automatic mixed precision anew in each evaluation."""
+    return nullcontext()
 
 
 def _loop_adam(parameters) -> torch.optim.Optimizer:
@@ -99,14 +115,17 @@ def autoencoders(preset: Preset, device: torch.device) -> list[Subject]:
         preset.groups,
     )
     monai = DiffusionAutoencoder(SemanticEncoder(**preset.encoder), unet)
-    channels_last = torch.channels_last
-    for network, memory_format in ((ours, channels_last), (authors, None), (monai, channels_last)):
-        network.eval().to(device=device, memory_format=memory_format or torch.contiguous_format)
-    return [
-        Subject(OURS, ours, channels_last),
-        Subject(AUTHORS, authors, without_gradient=torch.no_grad, optimizer=_loop_adam),
-        Subject(MONAI, monai, channels_last),
+    last = torch.channels_last
+    training = torch.contiguous_format if device.type == "cpu" else last  # as in the bundles
+    subjects = [
+        Subject(OURS, ours, last, training),
+        Subject(AUTHORS, authors, without_gradient=torch.no_grad, loop=_nothing_shared, optimizer=_loop_adam),
+        Subject(MONAI, monai, last, training),
     ]
+    for subject in subjects:
+        subject.network.to(device)
+        subject.prepare(training=False)
+    return subjects
 
 
 class _EachTimestep(nn.Module):

@@ -31,12 +31,14 @@ class Work:
         image_shape: of one image.
         batch: images.
         steps: of decoding, inversion and latent sampling.
+        in_a_row: evaluations of a call of denoising or encoding.
     """
 
     device: torch.device
     image_shape: tuple[int, ...]
     batch: int
     steps: int = 1
+    in_a_row: int = 1
 
     def _inputs(self, subject: Subject, z_dim: int) -> tuple[torch.Tensor, torch.Tensor]:
         generator = torch.Generator().manual_seed(0)
@@ -49,30 +51,32 @@ class Work:
             return nullcontext()
         return torch.autocast(self.device.type, getattr(torch, precision))
 
+    def _in_a_row(self, subject: Subject, precision: str, evaluate: Callable[[], torch.Tensor]) -> Callable[[], object]:
+        """As the steps of a loop or the batches of a folder are computed."""
+
+        def call() -> torch.Tensor:
+            with subject.without_gradient(), subject.loop(precision, self.device):
+                for _ in range(self.in_a_row):
+                    with self._autocast(precision):
+                        result = evaluate()
+            return result
+
+        return call
+
     def denoise(
         self, subject: Subject, precision: str, z_dim: int, denoise: Callable | None = None
     ) -> Callable[[], object]:
-        """One evaluation of the UNet, by ``denoise`` instead of the network where it is given."""
+        """Evaluations of the UNet, by ``denoise`` instead of the network where it is given."""
         x, z_sem = self._inputs(subject, z_dim)
         timesteps = torch.tensor([300], device=self.device)
         denoise = subject.network if denoise is None else denoise  # a compiled network is neither true nor false
-
-        def call() -> torch.Tensor:
-            with subject.without_gradient(), self._autocast(precision):
-                return denoise(x, timesteps, context=z_sem)
-
-        return call
+        return self._in_a_row(subject, precision, lambda: denoise(x, timesteps, context=z_sem))
 
     def encode(self, subject: Subject, precision: str, encode: Callable | None = None) -> Callable[[], object]:
         """Images to z_sem, by ``encode`` instead of the network's method where it is given."""
         x, _ = self._inputs(subject, 1)
         encode = subject.network.encode if encode is None else encode
-
-        def call() -> torch.Tensor:
-            with subject.without_gradient(), self._autocast(precision):
-                return encode(x)
-
-        return call
+        return self._in_a_row(subject, precision, lambda: encode(x))
 
     def train(
         self,
@@ -83,16 +87,16 @@ class Work:
     ) -> Callable[[], object]:
         """Forward, backward, clipping of the gradient and a step of the optimiser; the subject's Adam if none is given.
 
-        The network is left in training mode.
+        The network is left prepared for training.
         """
-        x, _ = self._inputs(subject, 1)
+        x = self._inputs(subject, 1)[0].contiguous(memory_format=subject.training_format)
         generator = torch.Generator().manual_seed(1)
         noise = torch.randn(x.shape, generator=generator).to(x)
         timesteps = torch.randint(0, 1000, (self.batch,), generator=generator).to(self.device)
         inferer = DiffusionAutoencoderInferer(InvertibleDDIMScheduler(), 1, precision=precision, verbose=False)
         optimizer = subject.optimizer(subject.network.parameters()) if optimizer is None else optimizer
         network = subject.network if network is None else network
-        subject.network.train()
+        subject.prepare(training=True)
 
         def call() -> None:
             optimizer.zero_grad(set_to_none=True)
