@@ -120,7 +120,10 @@ def draw_figure(
             if bar and panel.signed:
                 differences = shown
     if bar:
-        figure.colorbar(differences, ax=axes, aspect=30, fraction=0.05, pad=0.02).ax.tick_params(labelsize=7)
+        scale = figure.colorbar(differences, ax=axes, aspect=30, fraction=0.05, pad=0.02)
+        scale.ax.tick_params(labelsize=7)
+        low, high = style.value_range
+        scale.set_label(f"difference (images: {low:g} black, {high:g} white)", fontsize=7)
     titles = [panel.title + _scale(limit) * (panel.signed and not bar) for panel in panels[0]]
     _write_texts(figure, axes, titles, [[panel.caption for panel in row] for row in panels], rows, heading)
     return figure
@@ -155,12 +158,13 @@ def _scale(limit: float) -> str:
 
 
 def _round_limit(panels: Sequence[Sequence[_Panel]]) -> float:
-    """The largest difference, rounded up to one digit."""
+    """The largest difference, rounded up to 1, 1.5, 2, 3, 4, 5, 6 or 8 of its decimal place."""
     largest = max((float(np.abs(p.image.mean(axis=0)).max()) for row in panels for p in row if p.signed), default=0.0)
     if largest < 1e-6:
         return 1e-6  # there is none
-    digit = 10.0 ** np.floor(np.log10(largest))
-    return float(f"{np.ceil(largest / digit - 1e-6) * digit:.1g}")
+    unit = 10.0 ** np.floor(np.log10(largest))
+    steps = [step for step in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if step >= largest / unit - 1e-6]
+    return float(f"{steps[0] * unit:.2g}")
 
 
 def _show(axis: Any, panel: _Panel, style: FigureStyle, limit: float) -> Any:
