@@ -154,7 +154,7 @@ def _in_short(number: float) -> str:
 
 
 def _scale(limit: float) -> str:
-    return f" (blue -{limit:g}, red +{limit:g})"
+    return f"\n(blue -{limit:g}, red +{limit:g})"
 
 
 def _round_limit(panels: Sequence[Sequence[_Panel]]) -> float:
