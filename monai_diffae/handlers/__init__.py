@@ -18,4 +18,6 @@ from .source_images import put_into_source as put_into_source
 from .source_volumes import SourceVolumeSaver as SourceVolumeSaver
 from .tables import EditsTableSaver as EditsTableSaver
 from .tables import LatentsTableSaver as LatentsTableSaver
+from .tracking import complete_tracking as complete_tracking
 from .training_log import TrainingLogSaver as TrainingLogSaver
+from .volume_figures import VolumeFigureSaver as VolumeFigureSaver

@@ -9,21 +9,15 @@ from typing import Any
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
-from matplotlib.figure import Figure
 from monai.utils import convert_to_tensor
 
 from monai_diffae.handlers.chain_stretches import chain_stretches
 from monai_diffae.handlers.cuts import cut_names, cut_places, cut_volume
+from monai_diffae.handlers.panels import FigureRow, FigureStyle, caption_keys, check_columns, image_keys, save_figure
 from monai_diffae.handlers.sources import following_images, source_file
 from monai_diffae.result_names import source_stem
 
 __all__ = ["FigureSaver"]
-
-
-def _captions(column: Mapping[str, Any]) -> Sequence[str]:
-    """Keys of the numbers below a column's images."""
-    keys = column.get("caption", ())
-    return [keys] if isinstance(keys, str) else keys
 
 
 class FigureSaver:
@@ -70,18 +64,12 @@ class FigureSaver:
     ) -> None:
         if spatial_dims not in (2, 3):
             raise ValueError(f"spatial_dims must be 2 (images) or 3 (volumes), got {spatial_dims}.")
-        for column in columns:
-            if not {"key", "title"} <= set(column) <= {"key", "title", "minus", "signed", "caption"}:
-                raise ValueError(
-                    f"A column has key and title, and may have minus, signed or caption; got {dict(column)}."
-                )
+        check_columns(columns)
         self.filename = Path(filename)
         self.columns = columns
         self.max_rows = max_rows
         self.rank_by = rank_by
-        self.value_range = value_range
-        self.difference_range = difference_range
-        self.y_up = y_up
+        self.style = FigureStyle(value_range, difference_range, y_up)
         self.data_root_dir = data_root_dir
         self.spatial_dims = spatial_dims
         self.cuts_at = cuts_at
@@ -136,10 +124,10 @@ class FigureSaver:
         ]
 
     def _row(self, item: Mapping, output: Mapping) -> dict:
-        images = {}
-        for column in self.columns:
-            for key in (column["key"], column.get("minus", column["key"])):
-                images[key] = convert_to_tensor(output.get(key, item.get(key)), track_meta=False).float().cpu()
+        images = {
+            key: convert_to_tensor(output.get(key, item.get(key)), track_meta=False).float().cpu()
+            for key in image_keys(self.columns)
+        }
         label = source_stem(source_file(item, self.data_root_dir)).split("/")[-1]
         for image in following_images(item):
             label += f"\nto {source_stem(source_file({'image': image}, self.data_root_dir)).split('/')[-1]}"
@@ -147,7 +135,9 @@ class FigureSaver:
             label += f"\nslice {int(item['slice'])}"
         rank = None if self.rank_by is None else float(output[self.rank_by])
         captions = {
-            key: torch.as_tensor(output[key]).flatten().tolist() for column in self.columns for key in _captions(column)
+            key: torch.as_tensor(output[key]).flatten().tolist()
+            for column in self.columns
+            for key in caption_keys(column)
         }
         return {"label": label, "images": images, "rank": rank, "captions": captions}
 
@@ -155,24 +145,6 @@ class FigureSaver:
         rows = sorted(self._rows, key=lambda item_rows: -item_rows[0]["rank"])
         low = self.max_rows // 2
         return rows if len(rows) <= self.max_rows else rows[: self.max_rows - low] + rows[len(rows) - low :]
-
-    def _panels(self, row: dict) -> list[tuple[str, np.ndarray, bool, str]]:
-        """(title, image, signed, caption) of every column, series spread out."""
-        panels = []
-        for column in self.columns:
-            image = row["images"][column["key"]]
-            if "minus" in column:
-                image = image - row["images"][column["minus"]]
-            series = image if image.ndim == 4 else image[None]  # (N, C, X, Y)
-            titles = [column["title"]] * len(series) if isinstance(column["title"], str) else column["title"]
-            signed = "minus" in column or column.get("signed", False)
-            numbers = [row["captions"][key] for key in _captions(column) if key in row["captions"]]
-            captions = [", ".join(map(_in_short, ns)) for ns in zip(*numbers)] if numbers else [""] * len(series)
-            panels += [
-                (title, part.numpy(), signed, caption)
-                for title, part, caption in zip(titles, series, captions, strict=True)
-            ]
-        return panels
 
     def _draw(self, engine: Engine) -> None:
         if not self._rows:
@@ -183,41 +155,8 @@ class FigureSaver:
             places = np.linspace(0, len(self._rows) - 1, min(self.max_rows, len(self._rows))).round().astype(int)
             shown = [self._rows[place] for place in places]
         rows = [row for item_rows in shown for row in item_rows]
-        panels = [self._panels(row) for row in rows]
-        figure = Figure(figsize=(1.6 * len(panels[0]) + 0.9, 1.65 * len(rows) + 0.4), layout="compressed")
-        axes = figure.subplots(len(rows), len(panels[0]), squeeze=False)
-        for i, (row, row_panels) in enumerate(zip(rows, panels)):
-            for j, (title, image, signed, caption) in enumerate(row_panels):
-                self._show(axes[i, j], image, signed)
-                axes[i, j].set_xlabel(caption, fontsize=7)
-                if i == 0:
-                    axes[i, j].set_title(title, fontsize=8)
-            label = row["label"] if row["rank"] is None else f"{row['label']}\n{self.rank_by} {row['rank']:+.1f}"
-            axes[i, 0].set_ylabel(label, fontsize=7)
-        self.filename.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.filename.with_name(self.filename.name + ".partial")
-        figure.savefig(partial, format="png", dpi=110)
-        os.replace(partial, self.filename)
+        save_figure(self.filename, self.columns, [self._labelled(row) for row in rows], self.style)
 
-    def _show(self, axis: Any, image: np.ndarray, signed: bool) -> None:
-        axis.set_xticks([])
-        axis.set_yticks([])
-        if signed:
-            limit = self.difference_range
-            axis.imshow(self._rows_first(image.mean(axis=0)), cmap="seismic", vmin=-limit, vmax=limit)
-            return
-        low, high = self.value_range
-        shown = np.clip((image - low) / (high - low), 0, 1)
-        if len(shown) == 3:
-            axis.imshow(self._rows_first(np.moveaxis(shown, 0, -1)))
-        else:
-            axis.imshow(self._rows_first(shown[0]), cmap="gray", vmin=0, vmax=1)
-
-    def _rows_first(self, image: np.ndarray) -> np.ndarray:
-        """The rows from the top that matplotlib draws."""
-        return np.rot90(image) if self.y_up else image
-
-
-def _in_short(number: float) -> str:
-    """Three digits, and 0 for what is next to it."""
-    return f"{round(number, 6) + 0.0:.3g}"
+    def _labelled(self, row: Mapping) -> FigureRow:
+        label = row["label"] if row["rank"] is None else f"{row['label']}\n{self.rank_by} {row['rank']:+.1f}"
+        return FigureRow(label, row["images"], row["captions"])

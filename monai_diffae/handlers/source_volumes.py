@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +14,7 @@ from monai.transforms import Compose
 from monai_diffae.handlers.nifti_files import StoredVolume, read_stored_volume, save_nifti
 from monai_diffae.handlers.slice_collection import SliceCollector
 from monai_diffae.handlers.source_grid import PlacedSlices, place_slices
-from monai_diffae.handlers.written_files import WrittenFiles
+from monai_diffae.handlers.written_files import WrittenFiles, digest_of
 
 __all__ = ["SourceVolumeSaver"]
 
@@ -130,11 +128,8 @@ class SourceVolumeSaver(SliceCollector):
         """Of all that the files depend on."""
         status = os.stat(source)
         settings = [self.files, self.channel, indices, os.path.abspath(source), status.st_size, status.st_mtime_ns]
-        digest = hashlib.sha256(json.dumps([settings, image.affine.tolist(), list(stacks)]).encode())
-        for tensor in (image.as_tensor(), *stacks.values()):
-            digest.update(f"{tuple(tensor.shape)}".encode())
-            digest.update(tensor.contiguous().cpu().numpy().tobytes())
-        return digest.hexdigest()
+        settings = [settings, image.affine.tolist(), list(stacks)]
+        return digest_of(settings, [image.as_tensor(), *stacks.values()])
 
 
 def _warn_of_thick_slices(

@@ -10,6 +10,7 @@ import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 
+from monai_diffae.edit_way import edit_way
 from monai_diffae.handlers.sources import following_images, source_file
 from monai_diffae.handlers.table_files import table_file_class
 
@@ -159,10 +160,10 @@ def _listed(values: Any) -> list:
 class EditsTableSaver(_ItemTableSaver):
     """Writes ``edits.csv``: one row an edit with the file, the slice (if it is one) and what the edit did to the score.
 
-    The columns are ``attribute``, ``amount``, ``target`` or ``to_class_mean``, ``step`` (where there are several to
-    it), ``score_before``, ``score_after`` and ``extrapolation`` (standard deviations outside the training data's
-    scores; ``nan`` where those are not known), from what :meth:`monai_diffae.inferers.ManipulationInferer.predict`
-    gives.
+    The columns are ``attribute``, ``along`` (its direction), ``amount``, ``target`` or ``to_class_mean``, ``step``
+    (where there are several to it), ``score_before``, ``score_after`` and ``extrapolation`` (standard deviations
+    outside the training data's scores; ``nan`` where those are not known), from what
+    :meth:`monai_diffae.inferers.ManipulationInferer.predict` gives.
 
     Args:
         filename: CSV file.
@@ -175,6 +176,7 @@ class EditsTableSaver(_ItemTableSaver):
         keep: attributes whose scores are kept: for each the columns ``kept_<name>_before``, ``kept_<name>_after`` and
             ``kept_<name>_reencoded``.
         to_class_mean: or their share of the way to the class mean.
+        along: direction of the edits, ``weight`` or ``pattern``, for the column of that name.
 
     Raises:
         ValueError: unless exactly one of ``amount``, ``target`` and ``to_class_mean`` is given.
@@ -191,15 +193,12 @@ class EditsTableSaver(_ItemTableSaver):
         numbers: Sequence[str] = (),
         keep: str | Sequence[str] = (),
         to_class_mean: float | Sequence[float] | None = None,
+        along: str = "weight",
     ) -> None:
         super().__init__(filename, data_root_dir)
-        ways = {"amount": amount, "target": target, "to_class_mean": to_class_mean}
-        given = {way: edits for way, edits in ways.items() if edits is not None}
-        if len(given) != 1:
-            got = " and ".join(f"{way}={edits!r}" for way, edits in given.items()) or "none of them"
-            raise ValueError(f"Give exactly one of amount, target and to_class_mean; got {got}.")
-        ((self.column, edits),) = given.items()
+        self.column, edits = edit_way(amount, target, to_class_mean)
         self.attribute = attribute
+        self.along = along
         self.edits = edits if isinstance(edits, (list, tuple)) else [edits] * num_steps
         self.num_steps = num_steps
         self.numbers = tuple(numbers)
@@ -211,6 +210,7 @@ class EditsTableSaver(_ItemTableSaver):
         for i, (edit, *values) in enumerate(zip(self.edits, *measured, strict=True)):
             yield {
                 "attribute": self.attribute,
+                "along": self.along,
                 self.column: edit,
                 **({"step": f"{i + 1}/{self.num_steps}"} if self.num_steps > 1 else {}),
                 "score_before": float(output["score"]),

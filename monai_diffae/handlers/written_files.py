@@ -1,12 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
-__all__ = ["WrittenFiles"]
+import torch
+
+__all__ = ["WrittenFiles", "digest_of"]
+
+
+def digest_of(settings: Any, tensors: Iterable[torch.Tensor]) -> str:
+    """Of all that files depend on: what JSON can hold, and tensors with their shapes."""
+    digest = hashlib.sha256(json.dumps(settings).encode())
+    for tensor in tensors:
+        digest.update(f"{tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 class WrittenFiles:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 from monai.inferers import Inferer
 
+from monai_diffae.edit_way import edit_way
 from monai_diffae.inferers.aiming import aim
 from monai_diffae.inferers.autoencoding import DiffusionAutoencoderInferer, StochasticCode, like_input, plain
 from monai_diffae.inferers.inference import inference, moved
@@ -71,12 +72,7 @@ class ManipulationInferer(Inferer):
     ) -> None:
         if max_aims < 0:
             raise ValueError(f"max_aims must be 0 or more, got {max_aims}.")
-        ways = {"amount": amount, "target": target, "to_class_mean": to_class_mean}
-        given = {way: edits for way, edits in ways.items() if edits is not None}
-        if len(given) != 1:
-            got = " and ".join(f"{way}={edits!r}" for way, edits in given.items()) or "none of them"
-            raise ValueError(f"Give exactly one of amount, target and to_class_mean; got {got}.")
-        ((self.way, edits),) = given.items()
+        self.way, edits = edit_way(amount, target, to_class_mean)
         if num_steps < 1 or (num_steps > 1 and isinstance(edits, _SERIES)):
             raise ValueError(f"num_steps must be 1 or more, and 1 for a series; got {num_steps} and {edits!r}.")
         self.edits = list(edits) if isinstance(edits, _SERIES) else [edits]

@@ -112,6 +112,7 @@ def test_a_factor_is_brought_to_values_and_the_lesion_kept(brains, weights, fitt
         "file",
         "slice",
         "attribute",
+        "along",
         "target",
         "score_before",
         "score_after",

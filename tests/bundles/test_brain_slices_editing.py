@@ -121,6 +121,26 @@ def test_a_chain_is_one_line_through_its_volumes(run, tmp_path):
         np.testing.assert_allclose(line[..., 2 * place], reconstruction, atol=1e-4)
 
 
+def figures(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*_figure.png"))
+
+
+@pytest.mark.parametrize("overlay", [(), ("compare_x_T",), ("variations",)])
+def test_every_volume_has_a_figure_unless_that_is_switched_off(run, tmp_path, overlay):
+    run(*overlay)
+    assert figures(tmp_path) == [subject.replace(".nii.gz", "_figure.png") for subject in SUBJECTS]
+    assert not list(tmp_path.rglob("*.partial"))
+    run(*overlay, volume_figures=False, output_dir=str(tmp_path / "off"))
+    assert figures(tmp_path / "off") == []
+    assert len(list((tmp_path / "off" / "figures").glob("*.png"))) == 1
+
+
+@pytest.mark.parametrize("overlay", ["interpolate", "swap"])
+def test_joined_volumes_have_no_figures_of_their_own(run, tmp_path, overlay):
+    run(overlay, pairs=[SUBJECTS[:2]])
+    assert figures(tmp_path) == []
+
+
 def test_results_lie_where_the_first_volume_lies(run, tmp_path):
     run("interpolate", num_points=2, pairs=[SUBJECTS[:2]])
     run(**PROCESSED)

@@ -119,6 +119,7 @@ def test_the_way_to_a_target_is_the_pattern_or_the_weight(brain, attributes_path
         brain.run(*NAMES, output_dir=str(out), **options)
         lengths.append([])
         for row in read_table(out / "edits.csv"):
+            assert row["along"] == (along or "pattern")
             way = float(row["score_after"]) - float(row["score_before"])
             direction = directions.direction("size", along=along or "pattern")
             per_score = 1 / float(direction @ directions.weight[1])

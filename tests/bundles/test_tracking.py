@@ -28,8 +28,8 @@ HANDLERS = {
 }
 TRAINING = {"train_loss", "lr_group_0"}
 METRICS = {
-    ("train",): TRAINING | {"encoder_grad_norm", "psnr", "ssim"},
-    ("train", "train_adversarial"): {"psnr", "ssim"},
+    ("train",): TRAINING | {"encoder_grad_norm", "psnr", "ssim", "loss", "semantic_gap"},
+    ("train", "train_adversarial"): {"psnr", "ssim", "loss", "semantic_gap"},
     ("inference", "train_latent"): TRAINING | {"loss"},
     ("inference",): {"psnr", "ssim"},
     ("inference", "compare_x_T"): {"psnr", "ssim"},
@@ -127,22 +127,29 @@ def run_in(store: str, experiment: str) -> tuple[Any, set[str]]:
 
 
 @pytest.mark.parametrize("names", METRICS, ids="+".join)
-def test_mlflow_gets_the_metrics_and_the_length_of_a_run(tracked, store, names, tmp_path, monkeypatch):
+def test_mlflow_gets_the_metrics_the_length_and_the_configuration(tracked, store, names, tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     there = {"tracking_uri": store, "experiment_name": str(tmp_path)}
     tracked.run(names, output_dir=str(tmp_path / "out"), tracking="mlflow", **there)
-    run, _ = run_in(store, str(tmp_path))
+    run, files = run_in(store, str(tmp_path))
     assert run.info.status == "FINISHED"
     assert set(run.data.metrics) >= METRICS[names]
     assert all(math.isfinite(value) for value in run.data.metrics.values())
+    assert files == {path.name for path in (tmp_path / "out").glob("config_*.json")}
+    assert len(files) == 1
     assert run.data.params["max_epochs"] == ("2" if names[-1].startswith("train") else "1")
 
 
-def test_the_store_lies_in_the_folder_of_results_with_the_configuration_that_ran(tracked, tmp_path, monkeypatch):
-    """MONAI finds its copy of the configuration again where output_dir is an expression, as the default one is."""
+@pytest.mark.parametrize("output_dir", ["{}", "$'{}'"], ids=["path", "expression"])
+def test_the_store_lies_in_the_folder_of_results_with_the_configuration_that_ran(
+    tracked, tmp_path, monkeypatch, output_dir
+):
+    """MONAI finds its copy of the configuration again where output_dir is an expression, complete_tracking
+    where it is a path.
+    """
     pytest.importorskip("mlflow", reason="the extra 'tracking' is not installed")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    tracked.run(("inference", "encode"), output_dir=f"$'{tmp_path / 'out'}'", tracking="mlflow")
+    tracked.run(("inference", "encode"), output_dir=output_dir.format(tmp_path / "out"), tracking="mlflow")
     _, files = run_in(f"sqlite:///{tmp_path / 'out' / 'mlruns.db'}", "monai_experiment")
     assert files == {path.name for path in (tmp_path / "out").glob("config_*.json")}
     assert len(files) == 1

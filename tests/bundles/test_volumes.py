@@ -114,7 +114,10 @@ def test_volumes_are_edited_in_the_grid_of_their_source(bundle, trained, attribu
         np.testing.assert_allclose(place, middle[:3], atol=13)  # a voxel of the network
     assert len(read_table(tmp_path / "edits.csv")) == COUNT
     width, height = Image.open(tmp_path / "figures" / "manipulation.png").size
-    assert (width, height) == (int(110 * (1.6 * 4 + 0.9)), int(110 * (1.65 * 9 + 0.4)))  # three volumes, three cuts
+    assert width == int(110 * (1.6 * 4 + 0.9))
+    assert height == int(110 * (1.65 * 9 + 0.4 + 0.14))  # three volumes, three cuts; titles of two lines
+    for i in range(COUNT):
+        assert Image.open(tmp_path / f"images/sub-{i}_figure.png").size[0] == int(110 * (1.6 * 4 + 0.9 + 0.7))
 
 
 def test_an_interrupted_run_goes_on_with_the_volumes_that_are_missing(bundle, trained, tmp_path):

@@ -175,16 +175,18 @@ def run_edits(saver: EditsTableSaver, root: Path, device: str, after: list, slic
     return read(saver.filename)
 
 
+@pytest.mark.parametrize("along", ["weight", "pattern"])
 @pytest.mark.parametrize("slices", [True, False], ids=["slices", "pictures"])
-def test_the_table_of_edits_has_a_row_an_item_with_its_scores(tmp_path, device, slices):
-    saver = EditsTableSaver(tmp_path / "out" / "edits.csv", "lesion", amount=0.3, data_root_dir=tmp_path)
+def test_the_table_of_edits_has_a_row_an_item_with_its_scores(tmp_path, device, slices, along):
+    given = {} if along == "weight" else {"along": along}
+    saver = EditsTableSaver(tmp_path / "out" / "edits.csv", "lesion", amount=0.3, data_root_dir=tmp_path, **given)
     header, *rows = run_edits(saver, tmp_path, device, 0.75, slices)
-    columns = ["attribute", "amount", "score_before", "score_after", "extrapolation"]
+    columns = ["attribute", "along", "amount", "score_before", "score_after", "extrapolation"]
     assert header == ["file", *(["slice"] if slices else []), *columns]
     assert [row[0] for row in rows] == FILES
     if slices:
         assert [row[1] for row in rows] == ["10", "11", "12"]
-    assert {tuple(row[-5:-3] + row[-2:]) for row in rows} == {("lesion", "0.3", "0.75", "0.25")}
+    assert {tuple(row[-6:-3] + row[-2:]) for row in rows} == {("lesion", along, "0.3", "0.75", "0.25")}
     means = [item["image"].mean().item() for item in images_of(tmp_path, False)]
     assert [float(row[-3]) for row in rows] == pytest.approx(means, rel=1e-4)
     assert [path.name for path in saver.filename.parent.iterdir()] == ["edits.csv"]
@@ -197,11 +199,11 @@ def test_the_table_of_a_series_has_a_row_an_edit(tmp_path, device, edits):
     saver = EditsTableSaver(tmp_path / "edits.csv", "lesion", **edits)
     header, *rows = run_edits(saver, tmp_path, device, [0.0, 2.0, 9.0])
     ((column, series),) = edits.items()
-    assert header[2] == column
-    assert [row[2] for row in rows] == [
+    assert header[3] == column
+    assert [row[3] for row in rows] == [
         f"{value:g}" if isinstance(value, float) else str(value) for value in series
     ] * 3
-    assert [row[4:] for row in rows] == [["0", "0"], ["2", "1.5"], ["9", "nan"]] * 3
+    assert [row[5:] for row in rows] == [["0", "0"], ["2", "1.5"], ["9", "nan"]] * 3
 
 
 @pytest.mark.parametrize("edits", [{}, {"amount": 0.3, "target": "boundary"}, {"amount": 0.3, "to_class_mean": 1}])
