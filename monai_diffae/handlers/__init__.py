@@ -19,3 +19,4 @@ from .source_volumes import SourceVolumeSaver as SourceVolumeSaver
 from .tables import EditsTableSaver as EditsTableSaver
 from .tables import LatentsTableSaver as LatentsTableSaver
 from .training_log import TrainingLogSaver as TrainingLogSaver
+from .weights_loader import WeightsLoader as WeightsLoader
