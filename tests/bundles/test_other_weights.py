@@ -39,7 +39,7 @@ def test_what_differs_and_what_to_set_is_the_cause_of_the_failed_run(data, tmp_p
     bundle = Bundle(f"{name}_diffae", tmp_path, dataset_dir=str(data), output_dir=str(tmp_path / "out"))
     if configs[0] == "train":
         options = options | {"init_from": bundle.options["ckpt_path"], "val_fraction": 0.5, "workflow_type": "train"}
-    with pytest.raises(Exception, match="Fail|of another") as raised:
+    with pytest.raises(Exception, match=r"Fail|of another") as raised:
         bundle.run(*configs, **options)
     error = root_cause(raised.value)
     assert isinstance(error, ValueError)
