@@ -7,6 +7,8 @@ from typing import TypeVar
 import torch
 import torch.nn as nn
 
+from monai_diffae.weight_differences import weight_differences
+
 __all__ = ["load_weights"]
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -29,8 +31,9 @@ def load_weights(network: Network, path: str | os.PathLike) -> Network:
     if not os.path.isfile(path):
         raise FileNotFoundError(f"There are no weights {os.fspath(path)!r}; train them or give another file.")
     state = torch.load(path, map_location="cpu", weights_only=True)
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        raise ValueError(f"The weights in {os.fspath(path)!r} are of another network: {error}") from None
+    if differences := weight_differences(state, network.state_dict()):
+        raise ValueError(
+            f"The weights in {os.fspath(path)!r} are of another network: {differences}; or give another file."
+        )
+    network.load_state_dict(state)
     return network

@@ -21,3 +21,4 @@ from .tables import LatentsTableSaver as LatentsTableSaver
 from .tracking import complete_tracking as complete_tracking
 from .training_log import TrainingLogSaver as TrainingLogSaver
 from .volume_figures import VolumeFigureSaver as VolumeFigureSaver
+from .weights_loader import WeightsLoader as WeightsLoader

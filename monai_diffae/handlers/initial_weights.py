@@ -4,11 +4,12 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 import torch.nn as nn
 from monai.engines import Trainer
+
+from monai_diffae.weight_differences import weight_differences
 
 __all__ = ["load_initial_weights"]
 
@@ -46,24 +47,8 @@ def load_initial_weights(path: str | os.PathLike | None, networks: Sequence[nn.M
         ) from None  # PyTorch's message advises to load without weights_only, which would run code
     if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ValueError(f"{name} are no plain state dict; give a file such as models/model.pt.")
-    if difference := _difference(state, networks[0].state_dict()):
-        raise ValueError(f"{name} are of another network: {difference}.")
+    if differences := weight_differences(state, networks[0].state_dict()):
+        raise ValueError(f"{name} are of another network: {differences}; or give other weights.")
     for network in networks:
         network.load_state_dict(state)
     logger.info(f"Training starts from {os.fspath(path)}.")
-
-
-def _difference(state: Mapping[str, Any], wanted: Mapping[str, torch.Tensor]) -> str:
-    """What differs in names and shapes, in a few words; empty if they are the same."""
-    missing, surplus = ([k for k in a if k not in b] for a, b in ((wanted, state), (state, wanted)))
-    reshaped = [k for k in wanted if k in state and state[k].shape != wanted[k].shape]
-    parts = []
-    if missing:
-        parts.append(f"{len(missing)} of {len(wanted)} parameters are missing ({missing[0]} is the first)")
-    if surplus:
-        parts.append(f"{len(surplus)} are not the network's ({surplus[0]} is the first)")
-    if reshaped:
-        k = reshaped[0]
-        shapes = f"{k} has {list(state[k].shape)}, expected {list(wanted[k].shape)}"
-        parts.append(f"{len(reshaped)} have another shape ({shapes})")
-    return ", ".join(parts)

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn as nn
 from ignite.handlers import Checkpoint
 from monai.engines import Trainer
+
+from monai_diffae.weight_differences import weight_differences
 
 __all__ = ["find_last_checkpoint", "resume_training", "run_to_end"]
 
@@ -39,12 +42,21 @@ def resume_training(checkpoint_dir: str | os.PathLike, to_load: Mapping[str, Any
 
     Returns:
         Iterations done so far.
+
+    Raises:
+        ValueError: if the checkpoint is of another network; nothing has changed then.
     """
     path = find_last_checkpoint(checkpoint_dir)
     if path is None:
         return 0
     checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     iteration = checkpoint.pop("trainer")["iteration"]
+    for name in [name for name, part in to_load.items() if isinstance(part, nn.Module) and name in checkpoint]:
+        if differences := weight_differences(checkpoint[name], to_load[name].state_dict()):
+            raise ValueError(
+                f"The checkpoint {os.fspath(path)!r} is of another network: {differences}; or start afresh, with "
+                "another output_dir or resume=false."
+            )
     # A scaler is only there if the run that is resumed was in float16 as well.
     scalers = {name: scaler for name, scaler in getattr(trainer, "scalers", {}).items() if name in checkpoint}
     Checkpoint.load_objects(dict(to_load) | scalers, checkpoint)

@@ -214,6 +214,54 @@ def test_checkpointing_changes_no_loss_and_accumulation_makes_fewer_steps(bundle
     assert losses["accumulated"][0] != pytest.approx(sum(losses["plain"]) / 2, rel=1e-6)
 
 
+def test_an_interrupted_training_goes_on_as_one_that_was_not(bundle, tmp_path):
+    options = OPTIONS | TRAINING | {"image_size": 16, "max_iterations": 6, "val_interval": 3, "accumulation_steps": 2}
+    options |= {"network_def::encoder::channels": [8, 16, 16], "network_def::decoder::channels": [8, 16, 16]}
+    options |= {f"network_def::{part}::norm_num_groups": 4 for part in ("encoder", "decoder")}
+    parser = ConfigParser()
+    parser.read_config([str(bundle.configs / f"{name}.yaml") for name in ("train", "volumes")])
+    parser.update(options)
+    generator = torch.Generator().manual_seed(0)
+    state = parser.get_parsed_content("network_def").state_dict()
+    torch.save({k: 0.05 * torch.randn(x.shape, generator=generator) for k, x in state.items()}, tmp_path / "start.pt")
+
+    def losses_of(folder: str, stop_at: int | None = None) -> dict[int, float]:
+        """By iteration."""
+        found = {}
+        out = {"output_dir": str(tmp_path / folder), "init_from": str(tmp_path / "start.pt")}
+        workflow = bundle.workflow("train", "volumes", workflow_type="train", **options | out)
+        trainer = workflow.parser.get_parsed_content("train::trainer")
+
+        def record(engine: Engine) -> None:
+            found[engine.state.iteration] = float(engine.state.output[0]["loss"])
+            if engine.state.iteration == stop_at:
+                raise KeyboardInterrupt
+
+        trainer.add_event_handler(Events.ITERATION_COMPLETED, record)
+        if stop_at is None:
+            workflow.run()
+        else:
+            with pytest.raises(KeyboardInterrupt):
+                workflow.run()
+        return found
+
+    whole = losses_of("whole")
+    assert list(whole) == [1, 2, 3, 4, 5, 6]
+    first = losses_of("halves", stop_at=5)  # in an epoch of two batches, which make one step
+    assert list(first) == [1, 2, 3, 4, 5]
+    assert not (tmp_path / "halves" / "models" / "model.pt").exists()
+    second = losses_of("halves")
+    assert list(second) == [5, 6]
+    assert first | second == pytest.approx(whole, rel=1e-5)
+    assert len({round(loss, 6) for loss in whole.values()}) == 6
+    models = [torch.load(tmp_path / f / "models" / "model.pt", weights_only=True) for f in ("whole", "halves")]
+    torch.testing.assert_close(*models)
+    tables = [read_table(tmp_path / f / "training_log.csv") for f in ("whole", "halves")]
+    columns = ("iteration", "train_loss", "val_psnr", "val_noise_loss")
+    found, expected = ([[float(row[c] or 0) for c in columns] for row in table] for table in tables)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("image_size", [32, 64])
 def test_larger_volumes_take_one_number(bundle, tmp_path, image_size):
