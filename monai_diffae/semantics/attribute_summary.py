@@ -73,8 +73,9 @@ class AttributeSummary:
         Args:
             scores: that the codes have, shape ``(B,)``.
             target: a logit of a binary attribute, a true value of a continuous one in its unit, a score of an ordinal
-                one, the same for all codes; or, for binary and ordinal attributes, ``boundary`` (logit 0, or the nearest score between two grades) or ``across``
-                (mirrored at the boundary, so that the code's own logit changes its sign, or its grade another).
+                one, the same for all codes; or, for binary and ordinal attributes, ``boundary`` (logit 0, or the
+                nearest score between two grades) or ``across`` (mirrored at the boundary, so that the code's own logit
+                changes its sign, or its grade another).
 
         Returns:
             The scores that they shall have, shape ``(B,)``.
