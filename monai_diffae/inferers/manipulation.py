@@ -32,8 +32,8 @@ class ManipulationInferer(Inferer):
         attributes: the directions.
         attribute: name of the one to move along.
         amount: how far (:meth:`~monai_diffae.semantics.AttributeDirections.move`); one number, or several for a series.
-        target: or where to (:meth:`~monai_diffae.semantics.AttributeDirections.move_to`): a score, ``boundary`` or
-            ``across``; one, or several for a series.
+        target: or where to (:meth:`~monai_diffae.semantics.AttributeDirections.move_to`): a score or true
+            value, ``boundary`` or ``across``; one, or several for a series.
         to_class_mean: or a share of the way to the mean code of those with the attribute, -1 to 1
             (:meth:`~monai_diffae.semantics.AttributeDirections.move_to_class_mean`); one, or several for a series.
         keep: names of attributes whose scores must not change.

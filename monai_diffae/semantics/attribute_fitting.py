@@ -85,6 +85,7 @@ def fit_attribute(
         cross_validated=cross_validated,
         grades=tuple(model.grades_.tolist()) if kind == "ordinal" else (),
         thresholds=tuple(model.thresholds_.tolist()) if kind == "ordinal" else (),
+        score_per_unit=float(np.cov(scores, y)[0, 1] / y.var(ddof=1)) if kind == "continuous" else 1.0,
     )
     is_binary = kind == "binary"
     class_means = np.stack([z[y == c].mean(axis=0) if is_binary else np.full(z.shape[1], np.nan) for c in (0, 1)])

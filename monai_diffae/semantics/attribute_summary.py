@@ -28,6 +28,10 @@ class AttributeSummary:
             (:func:`~monai_diffae.semantics.fit_few_shot`).
         score_min: smallest score of those codes, NaN where it is not known; likewise ``score_max``, ``score_mean`` and
             ``score_std``.
+        score_per_unit: of a continuous attribute, by how much the mean score of codes changes when their true value
+            changes by 1: ``Cov(score, value) / Var(value)`` of the training data, between 0 and 1. A regression gives
+            the likeliest value of a code, which is nearer to the mean than the value itself the less the codes tell of
+            it. 1 takes scores for values, as where this is not known.
         cross_validated: ``auroc`` of a binary attribute, ``r2`` and ``mae`` (mean absolute error, in the label's unit)
             of the others; empty where it was not measured.
         grades: of an ordinal attribute, ascending, K of them.
@@ -48,6 +52,7 @@ class AttributeSummary:
     grades: tuple[float, ...] = ()
     thresholds: tuple[float, ...] = ()
     num_unlabelled: int = 0
+    score_per_unit: float = 1.0
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -56,11 +61,21 @@ class AttributeSummary:
     def target_scores(self, scores: torch.Tensor, target: float | str) -> torch.Tensor:
         """What a target means for codes.
 
+        A value of a continuous attribute is reached at the mean score of codes of that value,
+        ``score_mean + score_per_unit * (target - score_mean)`` (classical calibration; at a score equal to the value
+        codes would have a more extreme one). From the mean there along the pattern of a regression is ``target`` minus
+        the mean times ``Cov(z, value) / Var(value)``, the mean difference of codes whose values differ by that.
+
+        References:
+            Krutchkoff, Classical and inverse regression methods of calibration, Technometrics 9, 1967: the regression
+            of values on measurements is the inverse method.
+
         Args:
             scores: that the codes have, shape ``(B,)``.
-            target: a score (logit of a binary attribute, value of others), the same for all codes; or, for binary and
-                ordinal attributes, ``boundary`` (logit 0, or the nearest score between two grades) or ``across``
-                (mirrored at the boundary, so that the code's own logit changes its sign, or its grade another).
+            target: a logit of a binary attribute, a true value of a continuous one in its unit, a score of an ordinal
+                one, the same for all codes; or, for binary and ordinal attributes, ``boundary`` (logit 0, or the
+                nearest score between two grades) or ``across`` (mirrored at the boundary, so that the code's own logit
+                changes its sign, or its grade another).
 
         Returns:
             The scores that they shall have, shape ``(B,)``.
@@ -77,6 +92,8 @@ class AttributeSummary:
             return 2 * nearest - scores if target == "across" else nearest
         if not isinstance(target, Real) or isinstance(target, bool) or not math.isfinite(target):
             raise ValueError(f"A target is a finite number, 'boundary' or 'across'; got {target!r}.")
+        if self.score_per_unit != 1:
+            target = self.score_mean + self.score_per_unit * (target - self.score_mean)
         return torch.full_like(scores, float(target))
 
     def extrapolation(self, scores: float | torch.Tensor) -> torch.Tensor:
@@ -130,5 +147,6 @@ class AttributeSummary:
                     ("score_std", self.score_std),
                 )
             },
+            "score_per_unit": self.score_per_unit if self.kind == "continuous" else None,
             "thresholds": " ".join(f"{value:.4g}" for value in self.thresholds) or None,
         }

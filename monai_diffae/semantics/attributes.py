@@ -93,11 +93,14 @@ class AttributeDirections(AttributeModels):
     ) -> torch.Tensor:
         """The smallest move that gives every code the wanted score, along :meth:`direction`.
 
+        That of a value of a continuous attribute is the mean score of codes of that value, nearer to the mean
+        (:meth:`AttributeSummary.target_scores`).
+
         Args:
             z_sem: shape ``(B, D)``.
             name: of the attribute.
-            target: a score (logit or value); of a binary attribute also ``boundary`` or ``across``
-                (:meth:`AttributeSummary.target_scores`).
+            target: a logit of a binary attribute, a true value of a continuous one, a score of an ordinal one; also
+                ``boundary`` or ``across`` of those with classes.
             keep: see :meth:`direction`.
             along: ``weight`` for the smallest by its length, ``pattern`` for the smallest by its Mahalanobis length.
 

@@ -54,9 +54,10 @@ def lesion_measures(place: Place, out: dict, source: str, truth: str, target: fl
     return row
 
 
-def ventricle_measures(place: Place, out: dict, source: str, target: float) -> dict:
+def ventricle_measures(place: Place, out: dict, source: str, target: float, goal: float) -> dict:
+    """``goal``: the score at which the target in mm is reached."""
     ruler = VentricleRuler(place)
-    row = common_measures(place, out, source, f"{target:g}mm", ruler.region, target)
+    row = common_measures(place, out, source, f"{target:g}mm", ruler.region, goal)
     row |= {"asked_mm": target, "own_mm": place.enlargement_mm}
     if source == "without":
         row["ventricles_mm"] = ruler.millimetres(out["edit"])

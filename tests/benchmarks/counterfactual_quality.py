@@ -201,7 +201,8 @@ def main() -> None:
         rows, named = [], {"edit": f"ventricles, {source} lesion", "along": along}
         for target in targets:
             done = list(editor.edit(with_ruler, source, VENTRICLES, target, along, aimed, keep))
-            rows += (now := [ventricle_measures(place, out, source, target) for place, out in done])
+            goal = float(editor.attributes.summary(VENTRICLES).target_scores(torch.zeros(1), target))
+            rows += (now := [ventricle_measures(place, out, source, target, goal) for place, out in done])
             named |= {"target": target, "aimed": aimed, "keep": " ".join(keep)}
             report(named | {"slices": len(now)} | summary(now))
             if source == "without" and not aimed and along == args.along[0]:

@@ -32,6 +32,15 @@ def test_file_gives_back_scores_moves_names_and_summaries(attributes, tmp_path):
     assert set(torch.load(path, weights_only=True)) == {"names", "summaries", "state_dict"}
 
 
+def test_values_of_files_that_do_not_know_the_scores_of_values_are_scores(attributes, tmp_path):
+    attributes.save(tmp_path / "attributes.pt")
+    content = torch.load(tmp_path / "attributes.pt", weights_only=True)
+    assert content["summaries"]["age"].pop("score_per_unit") < 1
+    torch.save(content, tmp_path / "attributes.pt")
+    loaded = AttributeDirections.load(tmp_path / "attributes.pt")
+    assert loaded.summary("age").target_scores(torch.zeros(1), 7.0).tolist() == [7.0]
+
+
 def test_summaries_that_know_nothing_come_back_too(tmp_path):
     statistics = LatentStatistics(torch.zeros(2), torch.ones(2))
     AttributeDirections(["a"], torch.ones(1, 2), torch.zeros(1), statistics).save(tmp_path / "attributes.pt")

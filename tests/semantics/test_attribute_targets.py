@@ -34,14 +34,22 @@ def score(attributes: AttributeDirections, z_sem: torch.Tensor, name: str) -> to
     return attributes.scores(z_sem)[:, attributes.index(name)]
 
 
+def value_of(attributes: AttributeDirections, mean_score: float) -> float:
+    """The age whose codes have that score on average."""
+    summary = attributes.summary("age")
+    return summary.score_mean + (mean_score - summary.score_mean) / summary.score_per_unit
+
+
 # Move to
 
 
 @pytest.mark.parametrize("keep", [[], ["grade"]])
 @pytest.mark.parametrize("target", [44, 52.5, np.float32(60)])
-def test_move_to_gives_every_code_the_wanted_value(attributes, z_sem, target, keep):
+def test_move_to_gives_every_code_the_mean_score_of_that_value(attributes, z_sem, target, keep):
     moved = attributes.move_to(z_sem, "age", target, keep)
-    assert_close(score(attributes, moved, "age"), torch.full((6,), float(target)), rtol=0, atol=1e-3)
+    summary = attributes.summary("age")
+    expected = summary.score_mean + summary.score_per_unit * (float(target) - summary.score_mean)
+    assert_close(score(attributes, moved, "age"), torch.full((6,), expected), rtol=0, atol=1e-3)
     assert score(attributes, z_sem, "age").std() > 1
 
 
@@ -65,16 +73,50 @@ def test_move_to_is_the_smallest_move_to_that_score(attributes, z_sem):
         z_sem
     )
     w = attributes.weight[0]
-    needed = (60 - score(attributes, z_sem, "age")).abs() / w.norm()  # the distance of a plane
+    (wanted,) = attributes.summary("age").target_scores(torch.zeros(1), 60)
+    needed = (wanted - score(attributes, z_sem, "age")).abs() / w.norm()  # the distance of a plane
     assert_close(step.norm(dim=1), needed, rtol=1e-3, atol=1e-4)
 
 
 def test_move_to_equals_the_move_of_the_amount_that_leads_there(attributes, z_sem):
     moved = attributes.move(z_sem, "age", 0.2)
     for z, expected in zip(z_sem.split(1), moved.split(1)):
-        assert_close(
-            attributes.move_to(z, "age", score(attributes, expected, "age").item()), expected, rtol=0, atol=1e-3
-        )
+        target = value_of(attributes, score(attributes, expected, "age").item())
+        assert_close(attributes.move_to(z, "age", target), expected, rtol=0, atol=1e-3)
+
+
+@pytest.fixture
+def blunt() -> tuple[AttributeDirections, torch.Tensor, torch.Tensor]:
+    """Codes that tell little of an attribute, whose regression shrinks its values to their mean; with both."""
+    value = 3 + 2 * torch.randn(4000)
+    z_sem = torch.randn(4000, DIMENSIONS)
+    z_sem[:, 0] += 0.3 * value
+    z_sem[:, 1] -= 0.2 * value
+    return AttributeDirections.fit(z_sem, {"size": value}, regularization=1e6), z_sem, value
+
+
+def test_a_value_is_reached_at_the_mean_score_of_codes_of_that_value(blunt):
+    attributes, z_sem, value = blunt
+    slope, intercept = np.polyfit(value.numpy(), score(attributes, z_sem, "size").numpy(), 1)
+    assert 0.2 < slope < 0.5  # a move to a score of 7 would go far beyond a size of 7
+    assert attributes.summary("size").score_per_unit == pytest.approx(slope, abs=1e-4)
+    moved = attributes.move_to(z_sem[:5], "size", 7.0)
+    assert_close(score(attributes, moved, "size"), torch.full((5,), 7 * slope + intercept).float(), rtol=0, atol=1e-3)
+
+
+def test_between_values_along_the_pattern_lies_the_mean_difference_of_their_codes(blunt):
+    attributes, z_sem, value = blunt
+    small, large = (attributes.move_to(z_sem[:1], "size", target, along="pattern") for target in (1.0, 5.0))
+    centred = (value - value.mean()).double()
+    per_unit = centred @ z_sem.double() / centred.square().sum()  # regression of the codes on the value
+    assert_close((large - small)[0].double(), 4 * per_unit, rtol=0, atol=5e-3)
+
+
+@pytest.mark.parametrize("kind", ["binary", "ordinal"])
+def test_scores_of_classes_are_reached_as_they_are(attributes, kind):
+    name = {"binary": "male", "ordinal": "grade"}[kind]
+    assert attributes.summary(name).kind == kind
+    assert attributes.summary(name).target_scores(torch.zeros(2), 1.5).tolist() == [1.5, 1.5]
 
 
 @pytest.mark.parametrize("target", ["boundary", "across"])
