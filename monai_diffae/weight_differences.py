@@ -35,15 +35,12 @@ def weight_differences(state: State, wanted: State) -> str:
                 "(volumes.yaml builds a 3D one)"
             )
     parts = []
-    for names, dimension, words, option in (
-        (_FIRST, 1, "image channels", "in_channels"),
-        (_LAST, 0, "numbers in z_sem", "z_dim"),
-    ):
+    for names, dimension, option in ((_FIRST, 1, "in_channels"), (_LAST, 0, "z_dim")):
         name = _shared(names, state, wanted)
         found, built = (s[name].shape[dimension] if name else 0 for s in (state, wanted))
         if found != built:
             parts.append(
-                f"they are of a network with {found} {words}, the configuration builds one with {built}; set {option} "
+                f"they are of a network with {option} {found}, the configuration builds one with {built}; set {option} "
                 f"to {found}"
             )
     explained = bool(parts)

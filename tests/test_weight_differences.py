@@ -13,8 +13,8 @@ from monai_diffae.weight_differences import weight_differences
 SIZES = {"spatial_dims": 2, "in_channels": 1, "z_dim": 8, "channels": (8, 16), "num_res_blocks": 1}
 SIZES |= {"attention_levels": (False, True), "norm_num_groups": 4}
 MESSAGES = {
-    "in_channels": (3, "network with 1 image channels, the configuration builds one with 3; set in_channels to 1$"),
-    "z_dim": (6, "network with 8 numbers in z_sem, the configuration builds one with 6; set z_dim to 8$"),
+    "in_channels": (3, "network with in_channels 1, the configuration builds one with 3; set in_channels to 1$"),
+    "z_dim": (6, "network with z_dim 8, the configuration builds one with 6; set z_dim to 8$"),
     "spatial_dims": (3, "a 2D network, the configuration builds a 3D one; set spatial_dims to 2"),
     "attention_levels": ((True, True), "parameters are missing .*set the network's channels, attention_levels"),
     "channels": ((16, 16), r"have another shape \(encoder.conv_in.weight has \[8, .*set the network's channels"),

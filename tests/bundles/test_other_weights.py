@@ -28,10 +28,10 @@ def data(tmp_path_factory) -> Path:
 @pytest.mark.parametrize(
     ("name", "configs", "options", "message"),
     [
-        ("natural_images", ["inference"], {"in_channels": 3}, "1 image channels, .* set in_channels to 1"),
-        ("natural_images", ["inference", "encode"], {"z_dim": 16}, "64 numbers in z_sem, .* set z_dim to 64"),
+        ("natural_images", ["inference"], {"in_channels": 3}, "in_channels 1, .* set in_channels to 1"),
+        ("natural_images", ["inference", "encode"], {"z_dim": 16}, "z_dim 64, .* set z_dim to 64"),
         ("brain_slices", ["inference", "volumes"], {"image_size": 16}, "a 2D network, .* set spatial_dims to 2"),
-        ("natural_images", ["train"], {"in_channels": 3}, "1 image channels, .* set in_channels to 1"),
+        ("natural_images", ["train"], {"in_channels": 3}, "in_channels 1, .* set in_channels to 1"),
         ("brain_slices", ["train", "volumes"], {"image_size": 16}, "a 2D network, .* set spatial_dims to 2"),
     ],
 )
