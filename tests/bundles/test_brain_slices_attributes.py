@@ -89,7 +89,8 @@ def test_factors_of_the_generator_are_fitted_beside_the_lesion(fitted):
 
 
 def test_a_factor_is_brought_to_values_and_the_lesion_kept(brains, weights, fitted, tmp_path, device):
-    value = AttributeDirections.load(fitted / "attributes.pt").summary("contrast").score_mean
+    summary = AttributeDirections.load(fitted / "attributes.pt").summary("contrast")
+    value = summary.score_mean
     workflow = run(
         "manipulate",
         dataset_dir=str(brains),
@@ -123,7 +124,9 @@ def test_a_factor_is_brought_to_values_and_the_lesion_kept(brains, weights, fitt
         "kept_lesion_after",
         "kept_lesion_reencoded",
     ]
-    np.testing.assert_allclose([float(row["score_after"]) for row in rows], [value, value + 0.01] * 10, atol=1e-4)
+    assert 0 < summary.score_per_unit < 1
+    expected = [value, value + 0.01 * summary.score_per_unit]  # codes of that value have this mean score
+    np.testing.assert_allclose([float(row["score_after"]) for row in rows], expected * 10, atol=1e-4)
     edit = np.asarray(nib.load(tmp_path / "images" / "sub-0000_edit.nii.gz").dataobj)
     assert edit.shape == (*nib.load(brains / "images" / "sub-0000.nii.gz").shape, 2)
     assert (tmp_path / "figures" / "manipulation.png").exists()

@@ -166,14 +166,14 @@ def test_a_series_of_amounts_is_written_as_numbered_pictures_and_rows(faces, wei
 
 
 @pytest.mark.parametrize(
-    ("attribute", "target", "keep", "expected"),
+    ("attribute", "target", "keep", "scores"),
     [
-        ("brightness", 120, ["bright"], [120.0]),
+        ("brightness", 120, ["bright"], None),
         ("bright", "boundary", [], [0.0]),
         ("grade", [0.5, 1.5], "brightness", [0.5, 1.5]),
     ],
 )
-def test_targets_are_reached(faces, weights, fitted, tmp_path, attribute, target, keep, expected):
+def test_targets_are_reached(faces, weights, fitted, tmp_path, attribute, target, keep, scores):
     run(
         "manipulate",
         dataset_dir=str(faces),
@@ -189,7 +189,10 @@ def test_targets_are_reached(faces, weights, fitted, tmp_path, attribute, target
     assert [row["target"] for row in rows] == [
         str(t) for t in (target if isinstance(target, list) else [target])
     ] * COUNT
-    np.testing.assert_allclose([float(row["score_after"]) for row in rows], expected * COUNT, atol=2e-3)
+    summary = AttributeDirections.load(fitted / "attributes.pt").summary(attribute)
+    mean_score_of_value = summary.score_mean + summary.score_per_unit * (120 - summary.score_mean)
+    expected = [mean_score_of_value] if scores is None else scores
+    np.testing.assert_allclose([float(row["score_after"]) for row in rows], expected * COUNT, rtol=1e-4, atol=2e-3)
     assert {row["extrapolation"] for row in rows} == {"0"}
     assert len(list(tmp_path.glob("*_edit*.png"))) == COUNT * len(expected)
 
