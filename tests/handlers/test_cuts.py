@@ -15,6 +15,7 @@ from monai_diffae.handlers import FigureSaver, MontageSaver
 from monai_diffae.handlers.cuts import cut_names, cut_places, cut_volume
 
 RAS = torch.eye(4)
+LINE = 0.14  # inches of a title's second line, which says what colours stand for
 ASR = torch.tensor([[0.0, 0, 1, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]])  # axes to anterior, superior and right
 
 
@@ -65,7 +66,7 @@ def test_a_volume_has_three_rows_through_its_middle_or_through_the_change(tmp_pa
     image, edit = torch.zeros(1, 8, 8, 8), torch.zeros(1, 8, 8, 8)
     edit[:, 1:3, 1:3, 5:7] = 2
     figure = draw(tmp_path, device, [{"image": image, "edit": edit, "score": 1.5}], cuts_at=cuts_at)
-    assert figure.shape[:2] == (int(110 * (1.65 * 3 + 0.4)), int(110 * (1.6 * 2 + 0.9)))
+    assert figure.shape[:2] == (int(110 * (1.65 * 3 + 0.4 + LINE)), int(110 * (1.6 * 2 + 0.9)))
     assert red(figure).tolist() == shown
 
 
@@ -76,7 +77,7 @@ def test_a_series_of_volumes_is_spread_over_columns_and_the_extremes_are_shown(t
         for k in range(5)
     ]
     figure = draw(tmp_path, device, items, rank_by="rank", max_rows=2)
-    np.testing.assert_allclose(figure.shape[:2], (110 * (1.65 * 6 + 0.4), 110 * (1.6 * 4 + 0.9)), atol=1)
+    np.testing.assert_allclose(figure.shape[:2], (110 * (1.65 * 6 + 0.4 + 2 * LINE), 110 * (1.6 * 4 + 0.9)), atol=1)
     half = len(figure) // 2  # the highest above: its third edit is red, the lowest has none
     assert red(figure[:half]).all()
     assert not red(figure[half:]).any()
