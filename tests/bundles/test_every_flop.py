@@ -63,14 +63,25 @@ def test_one_precision_serves_training_and_inference(bundle, tmp_path, precision
     assert 0 < (codes - expected).norm() / expected.norm() < 0.05
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("asked", [None, torch.channels_last, torch.contiguous_format])
-def test_training_has_the_memory_format_that_suits_the_device_or_is_asked_for(bundle, asked, device):
+def test_training_has_the_memory_format_that_suits_device_and_precision_or_is_asked_for(
+    bundle, asked, precision, device
+):
     options = {} if asked is None else {"memory_format": asked}
-    workflow = bundle.workflow("train", workflow_type="train", **(TRAINING | options))
+    workflow = bundle.workflow("train", workflow_type="train", precision=precision, **(TRAINING | options))
     weight = workflow.parser.get_parsed_content("network").decoder.up_blocks[0][0].conv_in.weight
-    expected = asked or (torch.contiguous_format if torch.device(device).type == "cpu" else torch.channels_last)
+    on_cpu = torch.device(device).type == "cpu"
+    expected = asked or (torch.contiguous_format if on_cpu and precision == "bfloat16" else torch.channels_last)
     for memory_format in (torch.channels_last, torch.contiguous_format):
         assert weight.is_contiguous(memory_format=memory_format) == (memory_format == expected)
+
+
+@pytest.mark.parametrize("bundle", ["natural_images_diffae"], indirect=True)
+def test_wide_networks_are_trained_in_contiguous_memory_on_processors(bundle, device):
+    parser = bundle.workflow("train", "presets/celeba64", workflow_type="train", **TRAINING).parser
+    expected = torch.contiguous_format if torch.device(device).type == "cpu" else torch.channels_last
+    assert parser.get_parsed_content("memory_format") == expected
 
 
 def test_the_latent_stage_has_the_precision_and_encodes_anew_for_another(bundle, tmp_path, caplog):
