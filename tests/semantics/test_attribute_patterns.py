@@ -42,14 +42,26 @@ def step_of(attributes: AttributeDirections, z_sem: torch.Tensor, moved: torch.T
     return (attributes.statistics.normalize(moved) - attributes.statistics.normalize(z_sem)).double()
 
 
-def test_the_pattern_is_the_covariance_of_all_codes_times_the_weight(attributes, z_sem, labels):
+def test_the_pattern_is_the_covariance_of_the_labelled_codes_times_the_weight(attributes, z_sem, labels):
     expected = attributes.weight.double() @ covariance_of(attributes, z_sem)
     assert_close(attributes.pattern.double(), expected, rtol=1e-4, atol=1e-5)
-    labels["age"][100:] = math.nan  # their codes still tell how codes vary
-    attributes = AttributeDirections.fit(z_sem, labels, regularization=1.0)
-    assert attributes.summaries["age"].num_labels == 100
-    expected = attributes.weight.double() @ covariance_of(attributes, z_sem)
-    assert_close(attributes.pattern.double(), expected, rtol=1e-4, atol=1e-5)
+    labels["age"][100:] = math.nan
+    some = AttributeDirections.fit(z_sem, labels, regularization=1.0)
+    assert some.summaries["age"].num_labels == 100
+    expected = some.weight[0].double() @ covariance_of(some, z_sem[:100])
+    assert_close(some.pattern[0].double(), expected, rtol=1e-4, atol=1e-5)
+    assert_close(some.pattern[1:], attributes.pattern[1:])  # of attributes with all labels
+
+
+def test_codes_without_a_label_change_neither_the_model_nor_its_pattern(z_sem, labels):
+    labels["age"][100:] = math.nan
+    fitted = AttributeDirections.fit(z_sem, labels, regularization=1.0)
+    changed = z_sem.clone()
+    changed[100:] = changed[100:].flip(0)  # the statistics stay
+    changed[100:, 0], changed[100:, 1] = z_sem[100:, 0], z_sem[100:, 1]
+    again = AttributeDirections.fit(changed, labels, regularization=1.0)
+    assert_close(again.pattern[0], fitted.pattern[0], rtol=1e-3, atol=1e-4)
+    assert not torch.allclose(again.pattern[1], fitted.pattern[1], rtol=1e-2)
 
 
 @pytest.mark.parametrize("name", ["age", "size"])
