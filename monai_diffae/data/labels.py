@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from monai.config import KeysCollection
-from monai.transforms import MapTransform
+from monai.transforms import MapTransform, Transform
 
 from monai_diffae.data.label_tables import read_label_table
 
@@ -86,7 +86,7 @@ class MaskToLabeld(MapTransform):
         return d
 
 
-class LabelsWhereShownd(MapTransform):
+class LabelsWhereShownd(Transform):
     """Labels of a slice from those of its volume where the slice shows what they are about: the grade of a tumour, the
     size of an organ. Elsewhere they become NaN (not known), which fitting leaves out.
 
@@ -99,7 +99,6 @@ class LabelsWhereShownd(MapTransform):
     """
 
     def __init__(self, shown_by: Mapping[str, Sequence]) -> None:
-        super().__init__(list(shown_by), allow_missing_keys=True)
         for name, shown in shown_by.items():
             if isinstance(shown, str) or len(shown) != 2 or not shown[1] >= 1:
                 raise ValueError(f"Expected a mask and a number of pixels, 1 or more, for {name!r}; got {shown!r}.")
@@ -107,16 +106,15 @@ class LabelsWhereShownd(MapTransform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
-        for name in self.key_iterator(d):
-            mask, min_area = self.shown_by[name]
-            if math.isnan(d[name]):
+        for name, (mask, min_area) in self.shown_by.items():
+            if math.isnan(d.get(name, math.nan)):
                 continue
             if mask not in d:
                 file = getattr(d.get("image"), "meta", {}).get("filename_or_obj", "an item")
                 raise ValueError(
-                    f"There is no mask {mask!r} of {file}, and its label {name!r} counts only where that shows it: give "
-                    f"the mask, or take {name!r} out of shown_by. Data that an earlier version generated are to be "
-                    "made again."
+                    f"There is no mask {mask!r} of {file}, and its label {name!r} counts only where that shows it. "
+                    f"Give the mask, or take {name!r} out of shown_by; data that an earlier version generated are to "
+                    "be made again."
                 )
             if (d[mask] > 0.5).sum() < min_area:
                 d[name] = math.nan
