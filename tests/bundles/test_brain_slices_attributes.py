@@ -119,8 +119,8 @@ def test_without_that_option_a_label_counts_on_every_slice(brains, weights, tmp_
 
 
 def test_another_mask_of_a_data_list_says_where_a_label_counts(brains, weights, tmp_path):
-    listed = [f"{brains}/images/sub-000{i}.nii.gz,{brains}/lesions/sub-000{i}.nii.gz" for i in range(SUBJECTS)]
-    (tmp_path / "list.csv").write_text("image,tumour_mask\n" + "\n".join(listed) + "\n")
+    listed = [f"{brains}/images/sub-000{i}.nii.gz,{brains}/ventricles/sub-000{i}.nii.gz" for i in range(SUBJECTS)]
+    (tmp_path / "list.csv").write_text("image,organ_mask\n" + "\n".join(listed) + "\n")
     run(
         "fit_attributes",
         data_list=str(tmp_path / "list.csv"),
@@ -128,8 +128,8 @@ def test_another_mask_of_a_data_list_says_where_a_label_counts(brains, weights, 
         output_dir=str(tmp_path),
         ckpt_path=weights,
         attributes=["contrast", "head_scale"],
-        masks={"tumour_mask": "nowhere"},
-        shown_by={"contrast": ["tumour_mask", 4]},
+        masks={"organ_mask": "nowhere"},
+        shown_by={"contrast": ["organ_mask", 4]},
     )
     labels = {row["attribute"]: int(row["labels"]) for row in read_table(tmp_path / "attributes.csv")}
     assert 0 < labels["contrast"] < labels["head_scale"]
