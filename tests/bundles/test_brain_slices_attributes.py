@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
+import traceback
 from pathlib import Path
 
 import nibabel as nib
@@ -139,7 +141,7 @@ def test_data_of_an_earlier_version_say_that_they_lack_the_masks(brains, weights
     for kind in ("images", "lesions"):
         (tmp_path / kind).symlink_to(brains / kind)
     shutil.copy(brains / "labels.csv", tmp_path)
-    with pytest.raises(Exception, match=r"no mask 'ventricle_mask' of .*sub-0000.*generated are to be made again"):
+    with pytest.raises(RuntimeError) as raised:  # of the configuration, with its cause
         run(
             "fit_attributes",
             dataset_dir=str(tmp_path),
@@ -148,10 +150,13 @@ def test_data_of_an_earlier_version_say_that_they_lack_the_masks(brains, weights
             attributes=FACTORS,
             num_slices=1,
         )
+    message = "".join(traceback.format_exception(raised.value))
+    assert re.search(r"no mask 'ventricle_mask' of .*sub-0000.*generated are to be made again", message)
 
 
 def test_a_factor_is_brought_to_values_and_the_lesion_kept(brains, weights, fitted, tmp_path, device):
-    value = AttributeDirections.load(fitted / "attributes.pt").summary("contrast").score_mean
+    summary = AttributeDirections.load(fitted / "attributes.pt").summary("contrast")
+    value = summary.score_mean
     workflow = run(
         "manipulate",
         dataset_dir=str(brains),
@@ -185,7 +190,8 @@ def test_a_factor_is_brought_to_values_and_the_lesion_kept(brains, weights, fitt
         "kept_lesion_after",
         "kept_lesion_reencoded",
     ]
-    np.testing.assert_allclose([float(row["score_after"]) for row in rows], [value, value + 0.01] * 10, atol=1e-4)
+    wanted = [float(summary.target_scores(torch.zeros(1), target)) for target in (value, value + 0.01)]
+    np.testing.assert_allclose([float(row["score_after"]) for row in rows], wanted * 10, atol=1e-4)
     edit = np.asarray(nib.load(tmp_path / "images" / "sub-0000_edit.nii.gz").dataobj)
     assert edit.shape == (*nib.load(brains / "images" / "sub-0000.nii.gz").shape, 2)
     assert (tmp_path / "figures" / "manipulation.png").exists()
