@@ -25,7 +25,8 @@ class FittedAttribute(NamedTuple):
     Args:
         weight: shape ``(D,)``.
         bias: ``z @ weight + bias`` is the score.
-        pattern: covariance of the labelled codes times the weight, shape ``(D,)``.
+        pattern: covariance of codes times the weight, shape ``(D,)``; of all codes for a binary attribute, of those
+            with a label for other kinds.
         class_means: mean code of those without a binary attribute and of those with it, shape ``(2, D)``; NaN for other
             kinds, which have no classes.
         summary: of the fit.
@@ -76,8 +77,11 @@ def fit_attribute(
     model.fit(z, y)
     weight, bias = np.ravel(model.coef_), float(np.ravel(model.intercept_)[0])
     scores = z @ weight + bias
-    centred = z - z.mean(axis=0)
-    pattern = (centred @ weight) @ centred / (len(z) - 1)  # without the D x D covariance
+    # A code without a label of a class may be of another one (a lesion on the other side) and tells how codes vary. One
+    # without a label of a quantity shows nothing to measure (no ventricles), and that would come along in the edit.
+    varying = z_normalized if kind == "binary" else z
+    centred = varying - varying.mean(axis=0)
+    pattern = (centred @ weight) @ centred / max(1, len(centred) - 1)  # without the D x D covariance
     summary = AttributeSummary(
         kind=kind,
         num_labels=len(y),

@@ -34,9 +34,9 @@ class AttributeModels(nn.Module):
             ones of which nothing else is known.
         class_means: normalised mean code of those without and of those with each binary attribute, shape
             ``(K, 2, D)``; NaN where there are no classes or their means are not known, as all are without it.
-        pattern: covariance of the normalised codes times each weight, shape ``(K, D)``: how the codes that have a label
-            of the attribute differ with its score (Haufe et al., NeuroImage 2014); NaN where it is not known, as all is
-            without it.
+        pattern: covariance of the normalised codes times each weight, shape ``(K, D)``: how the codes differ with each
+            score (Haufe et al., NeuroImage 2014), all of them for a binary attribute, those with a label for other
+            kinds; NaN where it is not known, as all is without it.
 
     Raises:
         ValueError: if the shapes do not fit, or a name is given twice.
@@ -98,8 +98,8 @@ class AttributeModels(nn.Module):
 
         Args:
             z_sem: codes of a data set, shape ``(N, D)``.
-            labels: for each attribute a number a code, shape ``(N,)``; NaN leaves the code out for this attribute:
-                out of its model, its summary and its pattern, not out of the statistics of z_sem.
+            labels: for each attribute a number a code, shape ``(N,)``; NaN leaves the code out for this attribute,
+                but not out of the statistics of z_sem, nor of the covariance in the pattern of a binary attribute.
             groups: which codes belong together (slices of one subject), integers of shape ``(N,)``; the folds of the
                 cross-validation keep them together. ``None``: every code for itself.
             kinds: ``binary``, ``ordinal`` or ``continuous``, by name. An attribute that is not named is binary if its

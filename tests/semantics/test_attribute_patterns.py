@@ -46,11 +46,22 @@ def test_the_pattern_is_the_covariance_of_the_labelled_codes_times_the_weight(at
     expected = attributes.weight.double() @ covariance_of(attributes, z_sem)
     assert_close(attributes.pattern.double(), expected, rtol=1e-4, atol=1e-5)
     labels["age"][100:] = math.nan
-    some = AttributeDirections.fit(z_sem, labels, regularization=1.0)
+    labels["stage"] = (labels["size"] * 1e3).round().clamp(-1, 1)
+    labels["stage"][100:] = math.nan
+    some = AttributeDirections.fit(z_sem, labels, kinds={"stage": "ordinal"}, regularization=1.0)
     assert some.summaries["age"].num_labels == 100
-    expected = some.weight[0].double() @ covariance_of(some, z_sem[:100])
-    assert_close(some.pattern[0].double(), expected, rtol=1e-4, atol=1e-5)
-    assert_close(some.pattern[1:], attributes.pattern[1:])  # of attributes with all labels
+    rows = [some.index(name) for name in ("age", "stage")]
+    expected = some.weight[rows].double() @ covariance_of(some, z_sem[:100])
+    assert_close(some.pattern[rows].double(), expected, rtol=1e-4, atol=1e-5)
+    assert_close(some.pattern[1:3], attributes.pattern[1:])  # of attributes with all labels
+
+
+def test_codes_without_a_label_of_a_class_tell_how_codes_vary(z_sem, labels):
+    labels["male"][100:] = math.nan  # a lesion on the other side, say
+    some = AttributeDirections.fit(z_sem, labels, regularization=1.0)
+    assert some.summaries["male"].num_labels == 100
+    expected = some.weight[1].double() @ covariance_of(some, z_sem)
+    assert_close(some.pattern[1].double(), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_codes_without_a_label_change_neither_the_model_nor_its_pattern(z_sem, labels):
