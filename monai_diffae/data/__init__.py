@@ -12,6 +12,7 @@ from .folders import find_volumes as find_volumes
 from .folders import split_volumes as split_volumes
 from .intensity import RescaleIntensityd as RescaleIntensityd
 from .item_cache import ItemCache as ItemCache
+from .labels import LabelsWhereShownd as LabelsWhereShownd
 from .labels import MaskToLabeld as MaskToLabeld
 from .labels import add_labels as add_labels
 from .latent_batches import LatentBatches as LatentBatches

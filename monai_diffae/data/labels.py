@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from monai.config import KeysCollection
-from monai.transforms import MapTransform
+from monai.transforms import MapTransform, Transform
 
 from monai_diffae.data.label_tables import read_label_table
 
-__all__ = ["MaskToLabeld", "add_labels"]
+__all__ = ["LabelsWhereShownd", "MaskToLabeld", "add_labels"]
 
 
 def add_labels(
@@ -83,4 +83,39 @@ class MaskToLabeld(MapTransform):
             for label in [labels] if isinstance(labels, str) else labels:
                 if not math.isnan(d.get(label, 1.0)):
                     d[label] = float(shown and d.get(label, 1.0) > 0)
+        return d
+
+
+class LabelsWhereShownd(Transform):
+    """Labels of a slice from those of its volume where the slice shows what they are about: the grade of a tumour, the
+    size of an organ. Elsewhere they become NaN (not known), which fitting leaves out.
+
+    Args:
+        shown_by: for each label the key of a mask and the number of its pixels from which on the label counts. A label
+            that the item lacks, or that is NaN, needs no mask.
+
+    Raises:
+        ValueError: for another number than 1 or more; when called, for an item with a label and without its mask.
+    """
+
+    def __init__(self, shown_by: Mapping[str, Sequence]) -> None:
+        for name, shown in shown_by.items():
+            if isinstance(shown, str) or len(shown) != 2 or not shown[1] >= 1:
+                raise ValueError(f"Expected a mask and a number of pixels, 1 or more, for {name!r}; got {shown!r}.")
+        self.shown_by = dict(shown_by)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for name, (mask, min_area) in self.shown_by.items():
+            if math.isnan(d.get(name, math.nan)):
+                continue
+            if mask not in d:
+                file = getattr(d.get("image"), "meta", {}).get("filename_or_obj", "an item")
+                raise ValueError(
+                    f"There is no mask {mask!r} of {file}, and its label {name!r} counts only where that shows it. "
+                    f"Give the mask, or take {name!r} out of shown_by; data that an earlier version generated are to "
+                    "be made again."
+                )
+            if (d[mask] > 0.5).sum() < min_area:
+                d[name] = math.nan
         return d

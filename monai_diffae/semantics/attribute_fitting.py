@@ -25,6 +25,8 @@ class FittedAttribute(NamedTuple):
     Args:
         weight: shape ``(D,)``.
         bias: ``z @ weight + bias`` is the score.
+        pattern: covariance of codes times the weight, shape ``(D,)``; of all codes for a binary attribute, of those
+            with a label for other kinds.
         class_means: mean code of those without a binary attribute and of those with it, shape ``(2, D)``; NaN for other
             kinds, which have no classes.
         summary: of the fit.
@@ -32,6 +34,7 @@ class FittedAttribute(NamedTuple):
 
     weight: np.ndarray
     bias: float
+    pattern: np.ndarray
     class_means: np.ndarray
     summary: AttributeSummary
 
@@ -74,6 +77,11 @@ def fit_attribute(
     model.fit(z, y)
     weight, bias = np.ravel(model.coef_), float(np.ravel(model.intercept_)[0])
     scores = z @ weight + bias
+    # A code without a label of a class may be of another one (a lesion on the other side) and tells how codes vary. One
+    # without a label of a quantity shows nothing to measure (no ventricles), and that would come along in the edit.
+    varying = z_normalized if kind == "binary" else z
+    centred = varying - varying.mean(axis=0)
+    pattern = (centred @ weight) @ centred / max(1, len(centred) - 1)  # without the D x D covariance
     summary = AttributeSummary(
         kind=kind,
         num_labels=len(y),
@@ -89,7 +97,7 @@ def fit_attribute(
     )
     is_binary = kind == "binary"
     class_means = np.stack([z[y == c].mean(axis=0) if is_binary else np.full(z.shape[1], np.nan) for c in (0, 1)])
-    return FittedAttribute(weight, bias, class_means, summary)
+    return FittedAttribute(weight, bias, pattern, class_means, summary)
 
 
 def _check_labels(name: str, kind: str, y: np.ndarray) -> None:

@@ -35,7 +35,8 @@ class AttributeModels(nn.Module):
         class_means: normalised mean code of those without and of those with each binary attribute, shape
             ``(K, 2, D)``; NaN where there are no classes or their means are not known, as all are without it.
         pattern: covariance of the normalised codes times each weight, shape ``(K, D)``: how the codes differ with each
-            score (Haufe et al., NeuroImage 2014); NaN where it is not known, as all is without it.
+            score (Haufe et al., NeuroImage 2014), all of them for a binary attribute, those with a label for other
+            kinds; NaN where it is not known, as all is without it.
 
     Raises:
         ValueError: if the shapes do not fit, or a name is given twice.
@@ -97,8 +98,8 @@ class AttributeModels(nn.Module):
 
         Args:
             z_sem: codes of a data set, shape ``(N, D)``.
-            labels: for each attribute a number a code, shape ``(N,)``; NaN leaves the code out for this attribute, but
-                not out of the covariance of all codes.
+            labels: for each attribute a number a code, shape ``(N,)``; NaN leaves the code out for this attribute,
+                but not out of the statistics of z_sem, nor of the covariance in the pattern of a binary attribute.
             groups: which codes belong together (slices of one subject), integers of shape ``(N,)``; the folds of the
                 cross-validation keep them together. ``None``: every code for itself.
             kinds: ``binary``, ``ordinal`` or ``continuous``, by name. An attribute that is not named is binary if its
@@ -134,8 +135,6 @@ class AttributeModels(nn.Module):
             for name, values in labels.items()
         }
         weight = np.stack([one.weight for one in fitted.values()])
-        centred = z_normalized - z_normalized.mean(axis=0)
-        pattern = (weight @ centred.T) @ centred / max(1, len(centred) - 1)  # without the D x D covariance
         return cls(
             list(labels),
             torch.from_numpy(weight),
@@ -143,7 +142,7 @@ class AttributeModels(nn.Module):
             statistics,
             {name: one.summary for name, one in fitted.items()},
             torch.stack([torch.from_numpy(one.class_means) for one in fitted.values()]),
-            torch.from_numpy(pattern),
+            torch.from_numpy(np.stack([one.pattern for one in fitted.values()])),
         )
 
     def index(self, name: str) -> int:

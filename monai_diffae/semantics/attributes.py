@@ -27,6 +27,8 @@ class AttributeDirections(AttributeModels):
     and the paper's. The pattern, covariance of the codes times weight, is the way on which codes of a data set differ
     with the score: the likeliest way to another score if codes are Gaussian (of least Mahalanobis length). Where codes
     fill few of their dimensions, the weight leads out of them and the image does not follow; the pattern stays inside.
+    Its codes are all for a binary attribute, those with a label for other kinds: where there is nothing to measure, the
+    score says nothing.
 
     References:
         Diffusion Autoencoders, Preechakul et al., CVPR 2022, https://arxiv.org/abs/2111.15640, Sec. 5.2: ``move`` along
@@ -42,7 +44,7 @@ class AttributeDirections(AttributeModels):
         Args:
             name: of the attribute.
             keep: attributes whose scores must not change: what moves them is taken out, by the smallest correction in
-                the length that belongs to ``along``.
+                the length that belongs to ``along`` (along patterns nearly so if other codes have their labels).
             along: ``weight`` or ``pattern``, see above.
 
         Raises:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,8 @@ import pytest
 from scipy import ndimage
 
 from monai_diffae.data import ensure_brain_slices, find_volumes, generate_brain_slices
-from monai_diffae.data.brain_slices import draw_factors, render_subject, write_brain_slices
+from monai_diffae.data.brain_slices import draw_factors, render_subject, render_ventricles, write_brain_slices
+from monai_diffae.data.generated import write_labels
 
 SEED = 11  # a lesion on the right, one on the left, and none
 SPACING = 4.0
@@ -39,22 +41,28 @@ def load(file: Path) -> np.ndarray:
 def test_a_data_set_is_images_masks_and_labels(data_set):
     names = [f"sub-000{i}.nii.gz" for i in range(3)]
     found = sorted(path.relative_to(data_set).as_posix() for path in data_set.rglob("*") if path.is_file())
-    assert found == [*(f"images/{n}" for n in names), "labels.csv", *(f"lesions/{n}" for n in names)]
+    assert found == [*(f"images/{n}" for n in names), "labels.csv", *(f"lesions/{n}" for n in names)] + [
+        f"ventricles/{n}" for n in names
+    ]
     rows = read_rows(data_set)
     assert [row["file"] for row in rows] == [f"images/{name}" for name in names]
     assert [row["lesion_mask"] for row in rows] == [f"lesions/{name}" for name in names]
-    assert [item["lesion_mask"] for item in find_volumes(data_set, {"lesion_mask": "lesions"})] == [
-        str(data_set / row["lesion_mask"]) for row in rows
+    assert [row["ventricle_mask"] for row in rows] == [f"ventricles/{name}" for name in names]
+    masks = {"lesion_mask": "lesions", "ventricle_mask": "ventricles"}
+    assert [[item[key] for key in masks] for item in find_volumes(data_set, masks)] == [
+        [str(data_set / row[key]) for key in masks] for row in rows
     ]
 
 
 @pytest.mark.parametrize("index", [0, 1, 2])
 def test_volumes_lie_in_mni_space(data_set, index):
-    image, mask = (nib.load(data_set / kind / f"sub-000{index}.nii.gz") for kind in ("images", "lesions"))
+    kinds = ("images", "lesions", "ventricles")
+    image, *masks = (nib.load(data_set / kind / f"sub-000{index}.nii.gz") for kind in kinds)
     assert image.get_data_dtype() == np.uint16
-    assert mask.get_data_dtype() == np.uint8
-    assert image.shape == mask.shape
-    np.testing.assert_allclose(image.affine, mask.affine, atol=1e-6)
+    for mask in masks:
+        assert mask.get_data_dtype() == np.uint8
+        assert image.shape == mask.shape
+        np.testing.assert_allclose(image.affine, mask.affine, atol=1e-6)
     np.testing.assert_allclose(image.affine[:3, :3], SPACING * np.eye(3), atol=1e-6)
     brain = load(data_set / "images" / f"sub-000{index}.nii.gz") > 100
     center = nib.affines.apply_affine(image.affine, np.argwhere(brain)).mean(axis=0)
@@ -120,6 +128,57 @@ def test_ventricles_are_smaller_without_enlargement(data_set):
     assert ((after < 0.5) & middle).sum() < 0.6 * ((before < 0.5) & middle).sum()
 
 
+def test_the_mask_of_the_ventricles_is_their_fluid_and_grows_with_them(data_set):
+    factors, volumes = draw_factors(SEED, 2), []  # without a lesion
+    for mm in (0.0, 3.0, 6.0):
+        subject = dataclasses.replace(factors, ventricle_enlargement_mm=mm)
+        image, mask = render_subject(subject, SPACING)[0].numpy()[0], render_ventricles(subject, SPACING).numpy()[0]
+        assert set(np.unique(mask)) == {0, 1}
+        around = ndimage.binary_dilation(mask, iterations=3) & ~ndimage.binary_dilation(mask)
+        assert image[mask == 1].mean() < 0.65 * image[around].mean()
+        volumes.append(mask.sum() * SPACING**3 / 1000)
+    assert 5 < volumes[0] < 25  # ml
+    assert volumes[0] + 5 < volumes[1] < volumes[2] - 5
+
+
+def test_a_lesion_changes_nothing_of_the_mask_of_the_ventricles(data_set):
+    stored = load(data_set / "ventricles" / "sub-0000.nii.gz")
+    healthy = render_ventricles(dataclasses.replace(draw_factors(SEED, 0), lesion=False), SPACING)
+    np.testing.assert_array_equal(stored, healthy[0].numpy())
+
+
+def of_an_earlier_version(data_set: Path, folder: Path) -> Path:
+    """A copy without what that did not write."""
+    shutil.copytree(data_set, folder)
+    shutil.rmtree(folder / "ventricles")
+    rows = [{k: v for k, v in row.items() if k != "ventricle_mask"} for row in read_rows(data_set)]
+    (folder / "labels.csv").unlink()
+    write_labels(folder / "labels.csv", rows)
+    return folder
+
+
+def test_a_data_set_of_an_earlier_version_gets_the_masks_that_it_lacks_and_nothing_else(data_set, tmp_path):
+    folder = of_an_earlier_version(data_set, tmp_path / "train")
+    files = [path for kind in ("images", "lesions") for path in (folder / kind).iterdir()]
+    before = {path: path.stat().st_mtime_ns for path in files}
+    assert ensure_brain_slices(folder, folder, num_subjects=3, **OPTIONS) == str(folder)
+    assert {path: path.stat().st_mtime_ns for path in files} == before
+    assert (folder / "labels.csv").read_bytes() == (data_set / "labels.csv").read_bytes()
+    for name in (f"ventricles/sub-000{i}.nii.gz" for i in range(3)):
+        np.testing.assert_array_equal(load(folder / name), load(data_set / name))
+        np.testing.assert_allclose(nib.load(folder / name).affine, nib.load(data_set / name).affine)
+
+
+def test_a_folder_with_other_subjects_gets_no_masks(data_set, tmp_path):
+    folder = of_an_earlier_version(data_set, tmp_path / "train")
+    other = of_an_earlier_version(data_set, tmp_path / "other")
+    assert ensure_brain_slices(folder, folder, seed=SEED + 1, num_workers=1) == str(folder)  # not of this seed
+    assert ensure_brain_slices(other, folder, seed=SEED) == str(other)  # not the default folder
+    (other / "labels.csv").write_text("file,grade\nimages/sub-0000.nii.gz,1\n")
+    ensure_brain_slices(other, other, seed=SEED)  # a table of somebody else
+    assert not list(tmp_path.glob("*/ventricles"))
+
+
 def test_factors_are_a_function_of_seed_and_index():
     subjects = {(seed, index): draw_factors(seed, index) for seed in (0, 1) for index in range(40)}
     assert draw_factors(1, 7) == subjects[1, 7]
@@ -150,9 +209,9 @@ def test_command_line_makes_the_same_volume_with_other_workers_over_an_interrupt
     result = subprocess.run(command, check=True, capture_output=True, text=True)
     assert result.stdout.strip() == str(tmp_path / "labels.csv")
     assert read_rows(tmp_path) == read_rows(data_set)[:1]
-    for name in ("images/sub-0000.nii.gz", "lesions/sub-0000.nii.gz"):
+    for name in (f"{kind}/sub-0000.nii.gz" for kind in ("images", "lesions", "ventricles")):
         np.testing.assert_array_equal(load(tmp_path / name), load(data_set / name))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "labels.csv", "lesions"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "labels.csv", "lesions", "ventricles"]
 
 
 def test_chosen_subjects_are_written_as_the_generator_writes_them(data_set, tmp_path):
@@ -162,12 +221,12 @@ def test_chosen_subjects_are_written_as_the_generator_writes_them(data_set, tmp_
         dataclasses.replace(drawn, subject="without", lesion=False, ventricle_enlargement_mm=0.0),
     ]
     assert write_brain_slices(tmp_path, variants, SPACING, num_workers=1) == tmp_path / "labels.csv"
-    for kind in ("images", "lesions"):
+    for kind in ("images", "lesions", "ventricles"):
         np.testing.assert_array_equal(
             load(tmp_path / kind / "as-it-is.nii.gz"), load(data_set / kind / "sub-0000.nii.gz")
         )
     same, other = read_rows(tmp_path)
-    names = {"file", "subject", "lesion_mask"}
+    names = {"file", "subject", "lesion_mask", "ventricle_mask"}
     assert {k: v for k, v in same.items() if k not in names} == {
         k: v for k, v in read_rows(data_set)[0].items() if k not in names
     }

@@ -8,7 +8,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from monai_diffae.data import MaskToLabeld, add_labels
+from monai_diffae.data import LabelsWhereShownd, MaskToLabeld, add_labels
 
 TABLE = "subject,file,lesion,age\none,images/a.nii,1,71.5\ntwo,images/b.nii,0,33\nthree,images/unused.nii,0,1\n"
 
@@ -143,3 +143,42 @@ def test_each_mask_needs_its_label():
 
 def test_items_that_are_not_labelled_stay_so_though_they_have_a_mask():
     assert math.isnan(MaskToLabeld("mask", ["lesion"])({"mask": mask(2), "lesion": float("nan")})["lesion"])
+
+
+GRADE = LabelsWhereShownd({"grade": ["tumour", 4]})
+
+
+@pytest.mark.parametrize("kind", [torch.Tensor, MetaTensor])
+@pytest.mark.parametrize(("pixels", "shown"), [(0, False), (3, False), (4, True), (16, True)])
+def test_a_label_counts_only_where_its_structure_is_shown(kind, pixels, shown):
+    item = {"tumour": kind(mask(pixels)), "grade": 3.0, "age": 70.0}
+    result = GRADE(item)
+    assert result["grade"] == 3.0 if shown else math.isnan(result["grade"])
+    assert (result["age"], item["grade"]) == (70.0, 3.0)
+
+
+def test_several_labels_are_shown_by_masks_of_their_own():
+    transform = LabelsWhereShownd({"grade": ["tumour", 4], "size": ["organ", 1]})
+    result = transform({"tumour": mask(2), "organ": mask(2), "grade": 3.0, "size": 7.0})
+    assert math.isnan(result["grade"])
+    assert result["size"] == 7.0
+
+
+def test_labels_that_are_not_there_need_no_mask():
+    assert GRADE({"age": 70.0}) == {"age": 70.0}
+    assert math.isnan(GRADE({"grade": float("nan")})["grade"])
+    assert LabelsWhereShownd({})({"grade": 3.0}) == {"grade": 3.0}
+
+
+def test_a_label_whose_mask_is_missing_is_named_with_its_file():
+    image = MetaTensor(torch.zeros(1, 4, 4), meta={"filename_or_obj": "images/a.nii"})
+    with pytest.raises(ValueError, match=r"no mask 'tumour' of images/a\.nii, and its label 'grade' .* made again"):
+        GRADE({"image": image, "grade": 3.0})
+    with pytest.raises(ValueError, match="no mask 'tumour' of an item"):
+        GRADE({"grade": 3.0})
+
+
+@pytest.mark.parametrize("shown", ["tumour", ["tumour"], ["tumour", 0], ["tumour", 4, 5]], ids=str)
+def test_a_mask_has_a_number_of_pixels(shown):
+    with pytest.raises(ValueError, match="Expected a mask and a number of pixels, 1 or more, for 'grade'"):
+        LabelsWhereShownd({"grade": shown})

@@ -42,14 +42,37 @@ def step_of(attributes: AttributeDirections, z_sem: torch.Tensor, moved: torch.T
     return (attributes.statistics.normalize(moved) - attributes.statistics.normalize(z_sem)).double()
 
 
-def test_the_pattern_is_the_covariance_of_all_codes_times_the_weight(attributes, z_sem, labels):
+def test_the_pattern_is_the_covariance_of_the_labelled_codes_times_the_weight(attributes, z_sem, labels):
     expected = attributes.weight.double() @ covariance_of(attributes, z_sem)
     assert_close(attributes.pattern.double(), expected, rtol=1e-4, atol=1e-5)
-    labels["age"][100:] = math.nan  # their codes still tell how codes vary
-    attributes = AttributeDirections.fit(z_sem, labels, regularization=1.0)
-    assert attributes.summaries["age"].num_labels == 100
-    expected = attributes.weight.double() @ covariance_of(attributes, z_sem)
-    assert_close(attributes.pattern.double(), expected, rtol=1e-4, atol=1e-5)
+    labels["age"][100:] = math.nan
+    labels["stage"] = (labels["size"] * 1e3).round().clamp(-1, 1)
+    labels["stage"][100:] = math.nan
+    some = AttributeDirections.fit(z_sem, labels, kinds={"stage": "ordinal"}, regularization=1.0)
+    assert some.summaries["age"].num_labels == 100
+    rows = [some.index(name) for name in ("age", "stage")]
+    expected = some.weight[rows].double() @ covariance_of(some, z_sem[:100])
+    assert_close(some.pattern[rows].double(), expected, rtol=1e-4, atol=1e-5)
+    assert_close(some.pattern[1:3], attributes.pattern[1:])  # of attributes with all labels
+
+
+def test_codes_without_a_label_of_a_class_tell_how_codes_vary(z_sem, labels):
+    labels["male"][100:] = math.nan  # a lesion on the other side, say
+    some = AttributeDirections.fit(z_sem, labels, regularization=1.0)
+    assert some.summaries["male"].num_labels == 100
+    expected = some.weight[1].double() @ covariance_of(some, z_sem)
+    assert_close(some.pattern[1].double(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_codes_without_a_label_change_neither_the_model_nor_its_pattern(z_sem, labels):
+    labels["age"][100:] = math.nan
+    fitted = AttributeDirections.fit(z_sem, labels, regularization=1.0)
+    changed = z_sem.clone()
+    changed[100:] = changed[100:].flip(0)  # the statistics stay
+    changed[100:, 0], changed[100:, 1] = z_sem[100:, 0], z_sem[100:, 1]
+    again = AttributeDirections.fit(changed, labels, regularization=1.0)
+    assert_close(again.pattern[0], fitted.pattern[0], rtol=1e-3, atol=1e-4)
+    assert not torch.allclose(again.pattern[1], fitted.pattern[1], rtol=1e-2)
 
 
 @pytest.mark.parametrize("name", ["age", "size"])

@@ -2,62 +2,43 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import functools
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
-from monai.transforms import SaveImage
-from tqdm import tqdm
 
-from monai_diffae.data.brain_slices.subjects import INTENSITY_SCALE, SubjectFactors, draw_factors, render_subject
+from monai_diffae.data.brain_slices.earlier_versions import add_missing_ventricles
+from monai_diffae.data.brain_slices.subjects import (
+    INTENSITY_SCALE,
+    SubjectFactors,
+    draw_factors,
+    render_subject,
+    render_ventricles,
+)
+from monai_diffae.data.brain_slices.writing import each_subject, write_volume
 from monai_diffae.data.generated import ensure_data_set, labels_file_of_new, write_labels
 
 __all__ = ["ensure_brain_slices", "generate_brain_slices", "main", "write_brain_slices"]
 
-# Of glibc, read when a worker starts. Left to itself, it returns each volume to the system and spends two thirds of the
-# time on getting fresh pages.
-_KEEP_FREED_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**36), "MALLOC_TOP_PAD_": str(2**29)}
-
-
-@contextlib.contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
-    """Set variables for processes that start within; what the user has set stays."""
-    added = {name: value for name, value in variables.items() if name not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name in added:
-            del os.environ[name]
-
 
 def _write_subject(output_dir: Path, factors: SubjectFactors, spacing: float) -> dict[str, object]:
-    """Write the two volumes of a subject and return its row of ``labels.csv``."""
+    """Write the three volumes of a subject and return its row of ``labels.csv``."""
     image, lesion = render_subject(factors, spacing)
+    ventricles = render_ventricles(factors, spacing)
     name = f"{factors.subject}.nii.gz"
     stored = (image * INTENSITY_SCALE).round().clamp(0, 65535)
-    for folder, volume, dtype in (("images", stored, np.uint16), ("lesions", lesion, np.uint8)):
-        volume.meta["filename_or_obj"] = name
-        SaveImage(
-            output_dir=output_dir / folder,
-            output_postfix="",
-            output_dtype=dtype,
-            resample=False,
-            separate_folder=False,
-            print_log=False,
-        )(volume)
+    write_volume(output_dir / "images", name, stored, np.uint16)
+    write_volume(output_dir / "lesions", name, lesion, np.uint8)
+    write_volume(output_dir / "ventricles", name, ventricles, np.uint8)
     side = "none" if not factors.lesion else "right" if factors.lesion_center[0] > 0 else "left"
     return {
         "file": f"images/{name}",
         "subject": factors.subject,
         "lesion_mask": f"lesions/{name}",
+        "ventricle_mask": f"ventricles/{name}",
         "lesion": int(factors.lesion),
         "lesion_volume_ml": round(float(lesion.sum()) * spacing**3 / 1000, 3),
         "lesion_side": side,
@@ -84,7 +65,7 @@ def generate_brain_slices(
 
     Args:
         output_dir: a folder that does not exist yet or holds no ``labels.csv``.
-        num_subjects: number of volumes, one to two seconds of one core each.
+        num_subjects: number of volumes, about two seconds of one core each.
         seed: of the whole data set.
         lesion_fraction: expected share of subjects with a lesion, in [0, 1].
         spacing: voxel size in mm, the same in all directions.
@@ -139,12 +120,7 @@ def write_brain_slices(
         )
     labels_file = labels_file_of_new(output_dir)
     write = functools.partial(_write_subject, labels_file.parent, spacing=spacing)
-    # Spawned, not forked: a fork of a process that has used torch's threads can hang.
-    with (
-        _environment(_KEEP_FREED_MEMORY),
-        ProcessPoolExecutor(num_workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool,
-    ):
-        rows = list(tqdm(pool.map(write, subjects), desc="brain volumes", unit="volume", total=len(subjects)))
+    rows = each_subject(write, subjects, num_workers, "brain volumes")
     write_labels(labels_file, rows)
     return labels_file
 
@@ -154,13 +130,16 @@ def ensure_brain_slices(dataset_dir: str | os.PathLike, default_dir: str | os.Pa
 
     Args:
         dataset_dir: the folder that is asked for.
-        default_dir: the bundle's own; filled if it is the one asked for and its data set is not complete.
+        default_dir: the bundle's own; filled if it is the one asked for and its data set is not complete. One that an
+            earlier version completed gets the masks of the ventricles, which that did not write.
         generator_args: for :func:`generate_brain_slices`.
 
     Returns:
         ``dataset_dir``.
     """
-    return ensure_data_set(dataset_dir, default_dir, generate_brain_slices, **generator_args)
+    known = {name: generator_args[name] for name in ("seed", "num_workers") if name in generator_args}
+    update = functools.partial(add_missing_ventricles, **known)
+    return ensure_data_set(dataset_dir, default_dir, generate_brain_slices, update, **generator_args)
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from monai.utils import optional_import
 
 from monai_diffae.randomness import derive_seed
 
-__all__ = ["INTENSITY_SCALE", "SubjectFactors", "draw_factors", "render_subject"]
+__all__ = ["INTENSITY_SCALE", "SubjectFactors", "draw_factors", "render_subject", "render_ventricles"]
 
 INTENSITY_SCALE = 1000  # stored integer of the template's brightest voxel
 _ELASTIC_SIGMA_MM = 14.0
@@ -60,6 +60,7 @@ class _Template:
     image: torch.Tensor  # (1, X, Y, Z), intensities in [0, 1]
     affine: np.ndarray
     lesion_centers: np.ndarray  # (N, 3), mm
+    ventricles: torch.Tensor  # (1, X, Y, Z), 1 in the fluid of the lateral ventricles, else 0
     ventricle_outward: torch.Tensor  # (3, X, Y, Z), unit normals times a decay with the distance from the wall
 
 
@@ -93,7 +94,8 @@ def _load_template() -> _Template:
     beside = (abs(x) > 16) & (abs(x) < 32) & (y > -20) & (y < 20) & (z > 8) & (z < 32)
     deep_white = ndimage.binary_erosion(white > 0.8, iterations=3) & beside
     centers = np.argwhere(deep_white & (distance > 5)) + affine[:3, 3]
-    return _Template(torch.from_numpy(image)[None], affine, centers, torch.from_numpy(normals * decay))
+    fluid = torch.from_numpy(ventricles.astype(np.float32))
+    return _Template(torch.from_numpy(image)[None], affine, centers, fluid[None], torch.from_numpy(normals * decay))
 
 
 def draw_factors(seed: int, index: int, lesion_fraction: float = 0.5) -> SubjectFactors:
@@ -125,6 +127,37 @@ def _lesion_weight(factors: SubjectFactors, template: _Template) -> torch.Tensor
     return torch.sigmoid((factors.lesion_radius_mm + 1.5 * rough - radius) / 0.7)[None]
 
 
+def _with_enlarged_ventricles(image: torch.Tensor, factors: SubjectFactors, template: _Template) -> torch.Tensor:
+    """The template's image, or what else lies in it, ``(1, X, Y, Z)``, with the wall of the ventricles shifted."""
+    shift = factors.ventricle_enlargement_mm * template.ventricle_outward  # template voxels are 1 mm
+    return Warp(mode="bilinear", padding_mode="border")(image[None], -shift[None])[0]
+
+
+def _resampled(volume: torch.Tensor, template: _Template, spacing: float) -> MetaTensor:
+    """From the template's voxels to those of the data set, ``(C, X, Y, Z)``."""
+    on_template = MetaTensor(volume, affine=torch.as_tensor(template.affine))
+    return Spacing(pixdim=(spacing,) * 3, padding_mode="zeros")(GaussianSmooth(sigma=0.35 * spacing)(on_template))
+
+
+def _deformed(volumes: dict[str, MetaTensor], factors: SubjectFactors, spacing: float) -> dict[str, MetaTensor]:
+    """Scaled, rotated and deformed as the subject is, whichever volumes are given."""
+    sigma = _ELASTIC_SIGMA_MM / spacing
+    per_mm = (2 * np.pi**0.5 * sigma) ** 1.5 * 3**0.5 / spacing  # smoothed uniform noise of this size has rms 1 mm
+    zoom = 1 / factors.head_scale - 1
+    deform = Rand3DElasticd(
+        keys=tuple(volumes),
+        prob=1.0,
+        sigma_range=(sigma, sigma),
+        magnitude_range=(1.0 * per_mm, 2.5 * per_mm),
+        rotate_range=(np.pi / 40,) * 3,
+        scale_range=((zoom, zoom),) * 3,
+        mode="bilinear",
+        padding_mode="zeros",
+    )
+    deform.set_random_state(factors.seed)
+    return deform(volumes)
+
+
 def render_subject(factors: SubjectFactors, spacing: float = 2.0) -> tuple[MetaTensor, MetaTensor]:
     """Make the volume of a subject.
 
@@ -137,31 +170,13 @@ def render_subject(factors: SubjectFactors, spacing: float = 2.0) -> tuple[MetaT
         with an affine in MNI space.
     """
     template = _load_template()
-    shift = factors.ventricle_enlargement_mm * template.ventricle_outward  # template voxels are 1 mm
-    image = Warp(mode="bilinear", padding_mode="border")(template.image[None], -shift[None])[0]
+    image = _with_enlarged_ventricles(template.image, factors, template)
     lesion = _lesion_weight(factors, template) if factors.lesion else torch.zeros_like(image)
     lesion = lesion * (image > 0.05)
     image = image * (1 - lesion) + 0.2 * lesion  # darker than the fluid of the ventricles
+    both = _resampled(torch.cat([image, lesion]), template, spacing)
 
-    to_spacing = Spacing(pixdim=(spacing,) * 3, padding_mode="zeros")
-    both = MetaTensor(torch.cat([image, lesion]), affine=torch.as_tensor(template.affine))
-    both = to_spacing(GaussianSmooth(sigma=0.35 * spacing)(both))
-
-    sigma = _ELASTIC_SIGMA_MM / spacing
-    per_mm = (2 * np.pi**0.5 * sigma) ** 1.5 * 3**0.5 / spacing  # smoothed uniform noise of this size has rms 1 mm
-    zoom = 1 / factors.head_scale - 1
-    deform = Rand3DElasticd(
-        keys=("image", "lesion"),
-        prob=1.0,
-        sigma_range=(sigma, sigma),
-        magnitude_range=(1.0 * per_mm, 2.5 * per_mm),
-        rotate_range=(np.pi / 40,) * 3,
-        scale_range=((zoom, zoom),) * 3,
-        mode="bilinear",
-        padding_mode="zeros",
-    )
-    deform.set_random_state(factors.seed)
-    deformed = deform({"image": both[:1], "lesion": both[1:]})
+    deformed = _deformed({"image": both[:1], "lesion": both[1:]}, factors, spacing)
     image, lesion = deformed["image"], deformed["lesion"]
     brain = image > 0.05
 
@@ -169,3 +184,19 @@ def render_subject(factors: SubjectFactors, spacing: float = 2.0) -> tuple[MetaT
     noise = RandRicianNoise(prob=1.0, std=0.02, sample_std=False).set_random_state(factors.seed)
     image = noise(bias(AdjustContrast(gamma=factors.contrast)(image))) * brain
     return image, (lesion > 0.5).float()
+
+
+def render_ventricles(factors: SubjectFactors, spacing: float = 2.0) -> MetaTensor:
+    """Where the lateral ventricles of a subject are: their fluid at its size, by itself of :func:`render_subject`.
+
+    Args:
+        factors: see :class:`SubjectFactors`; a lesion beside the ventricles changes nothing.
+        spacing: voxel size in mm.
+
+    Returns:
+        Mask (0 or 1), ``(1, X, Y, Z)``, in the space of the subject's image.
+    """
+    template = _load_template()
+    fluid = _with_enlarged_ventricles(template.ventricles, factors, template)
+    deformed = _deformed({"ventricles": _resampled(fluid, template, spacing)}, factors, spacing)
+    return (deformed["ventricles"] > 0.5).float()
