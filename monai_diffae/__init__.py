@@ -1,17 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Diffusion Autoencoders for MONAI: networks, an invertible DDIM scheduler, inferers and bundles."""
+"""Diffusion Autoencoders for MONAI: networks, an invertible DDIM scheduler, inferers and bundles.
 
-from . import batch_size as batch_size
-from . import checkpoints as checkpoints
-from . import data as data
-from . import engines as engines
-from . import handlers as handlers
-from . import inferers as inferers
-from . import losses as losses
-from . import networks as networks
-from . import processes as processes
-from . import root_cause as root_cause
-from . import schedulers as schedulers
-from . import semantics as semantics
+The rooms are imported when they are first used: bundles need all of them, most programs a few.
+"""
 
-__version__ = "0.1.0"
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from monai_diffae.support import old_names as _old_names
+
+__version__ = "0.2.0.dev0"
+
+_ROOMS = {
+    *("checkpoints", "data", "datasets", "inferers", "networks"),
+    *("results", "schedulers", "semantics", "support", "training"),
+}
+
+_old_names.install()
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _ROOMS or name in _old_names.top_level():
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ROOMS})

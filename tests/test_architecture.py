@@ -2,6 +2,8 @@
 """Which part of the package may import which. The names of the house are in its folders; the arrows are here."""
 
 import ast
+import re
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -9,18 +11,21 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "monai_diffae"
 ROOMS = sorted(folder.name for folder in PACKAGE.iterdir() if (folder / "__init__.py").exists())
 ARROWS = {
+    "support": set(),  # the ground floor: all rooms may use it
     "networks": set(),
     "schedulers": set(),
     "semantics": set(),
     "data": set(),
-    "metrics": set(),
-    "handlers": set(),
-    "engines": {"schedulers"},
-    "losses": {"schedulers"},
-    "inferers": {"schedulers", "semantics"},
+    "datasets": {"data"},
     "checkpoints": {"networks", "semantics"},
-    "demo": {"data"},  # and the bundles, by command
+    "inferers": {"schedulers", "semantics"},
+    "training": {"schedulers", "semantics", "inferers"},
+    "results": {"semantics"},
+    "metrics": {"schedulers", "semantics", "inferers"},
+    "demo": {"datasets"},  # and the bundles, by command
 }
+# Knows rooms above it, by their names alone: paths of earlier versions that lead to the new ones.
+OLD_NAMES = "monai_diffae.support.old_names"
 OUTSIDE = {"bundles", "tests", "tutorials"}
 
 
@@ -44,15 +49,12 @@ def violations(source: str, module: str) -> list[str]:
     wrong = []
     for name in imported_modules(source, module):
         package, target, *_ = [*name.split("."), ""]
-        if package in OUTSIDE or name == "monai_diffae":
+        if (
+            package in OUTSIDE
+            or name == "monai_diffae"
+            or (package == "monai_diffae" and target not in {room, "support", *ARROWS.get(room, ())})
+        ):
             wrong.append(name)
-        elif package == "monai_diffae" and room in ARROWS:
-            is_room = (PACKAGE / target).is_dir() or target in ARROWS
-            # Top-level modules are free for all, but for those that would let a room in by another door.
-            path = PACKAGE / f"{target}.py"
-            leads_on = path.exists() and any(n.startswith("monai_diffae") for n in imported_modules_of(path))
-            if leads_on or (is_room and target not in {room, *ARROWS[room]}):
-                wrong.append(name)
     return sorted(wrong)
 
 
@@ -70,6 +72,37 @@ def imported_modules_of(path: Path) -> set[str]:
 
 def test_every_room_has_its_arrows():
     assert {"networks", "schedulers", "semantics", "inferers"} <= set(ROOMS) <= set(ARROWS)
+
+
+def test_nothing_lies_beside_the_rooms():
+    assert {path.name for path in PACKAGE.glob("*.py")} <= {"__init__.py", "__main__.py"}
+
+
+def test_arrows_make_no_circle():
+    order = TopologicalSorter({room: uses | ({"support"} - {room}) for room, uses in ARROWS.items()})
+    assert next(iter(order.static_order())) == "support"
+
+
+def test_modules_make_no_circle():
+    modules = {module_name(path).removesuffix(".__init__"): path for path in PACKAGE.rglob("*.py")}
+    needs = {}
+    for name, path in modules.items():
+        imported = {n if n in modules else n.rpartition(".")[0] for n in imported_modules_of(path)}
+        # A package's own __init__ collects its modules; only what they need of each other counts.
+        parents = {name.rsplit(".", k)[0] for k in range(1, name.count(".") + 1)}
+        needs[name] = {n for n in imported if n in modules and n != name} - parents
+    with_inits = {name: found for name, found in needs.items() if modules[name].name != "__init__.py"}
+    list(TopologicalSorter(with_inits).static_order())
+
+
+def test_only_one_module_knows_names_above_it():
+    rooms = "|".join(sorted(set(ARROWS) - {"support"}))
+    knowing = {
+        module_name(path)
+        for path in (PACKAGE / "support").rglob("*.py")
+        if re.search(rf"[\"'](monai_diffae\.)?({rooms})\b", path.read_text())
+    }
+    assert knowing == {OLD_NAMES}
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=module_name)
@@ -92,14 +125,15 @@ def test_module_imports_only_what_its_room_may(path):
         ("networks.new", "import monai_diffae"),
         ("semantics.new", "import torch, monai_diffae.networks"),
         ("schedulers.new", "from monai_diffae.semantics import slerp"),
-        ("data.new", "from monai_diffae.handlers.sources import source_file"),
-        ("metrics.new", "from monai_diffae.networks import SemanticEncoder"),
-        ("handlers.new", "from monai_diffae.data import find_volumes"),
-        ("engines.new", "from monai_diffae.inferers import ReconstructionInferer"),
-        ("losses.new", "from monai_diffae.networks import DiffAEUNet"),
+        ("data.new", "from monai_diffae.results.sources import source_file"),
+        ("metrics.new", "from monai_diffae.results import FigureSaver"),
+        ("results.new", "from monai_diffae.data import find_volumes"),
+        ("training.new", "from monai_diffae.results import FigureSaver"),
+        ("support.new", "from monai_diffae.networks import DiffAEUNet"),
+        ("data.new", "from monai_diffae.datasets import ensure_digits"),
         ("inferers.new", "from monai_diffae.networks import DiffAEUNet"),
         ("checkpoints.new", "from monai_diffae.inferers import ReconstructionInferer"),
-        ("handlers.new", "from monai_diffae.demo import main"),
+        ("results.new", "from monai_diffae.demo import main"),
         ("data.new", "import bundles.brain_slices_diffae"),
         ("demo", "from tutorials import first_steps"),
     ],
@@ -115,11 +149,11 @@ def test_forbidden_import_is_caught(module, source):
         ("networks.new", "from .blocks import group_norm"),
         ("networks.__init__", "from .denoising_unet import DiffAEUNet"),
         ("networks.new", "from monai.networks.schedulers import Scheduler"),
-        ("data.new", "from monai_diffae.randomness import derive_seed"),
-        ("data.new", "from monai_diffae import randomness"),
+        ("data.new", "from monai_diffae.support.randomness import derive_seed"),
+        ("data.new", "from monai_diffae.support import randomness"),
         ("inferers.new", "from monai_diffae.schedulers import InvertibleDDIMScheduler\nfrom ..semantics import slerp"),
         ("checkpoints.new", "from monai_diffae.networks import DiffAEUNet"),
-        ("demo", "from monai_diffae.data import find_volumes"),
+        ("demo", "from monai_diffae.datasets import ensure_digits"),
     ],
 )
 def test_allowed_import_passes(module, source):

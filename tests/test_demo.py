@@ -12,7 +12,8 @@ import yaml
 from monai.bundle import ConfigParser
 from PIL import Image
 
-from monai_diffae.data import find_volumes, generate_brain_slices
+from monai_diffae.data import find_volumes
+from monai_diffae.datasets import generate_brain_slices
 from monai_diffae.demo import make_demo
 from monai_diffae.demo.inputs import make_brains, make_digits, make_few_digits
 from monai_diffae.demo.page import write_page

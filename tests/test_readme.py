@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from monai_diffae.data import generate_brain_slices
+from monai_diffae.datasets import generate_brain_slices
 
 REPOSITORY = Path(__file__).parents[1]
 

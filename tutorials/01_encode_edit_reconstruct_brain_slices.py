@@ -53,7 +53,7 @@ from monai.config import print_config
 from monai.transforms import SaveImage
 from monai.utils import set_determinism
 
-from monai_diffae.data.brain_slices import draw_factors, render_subject
+from monai_diffae.datasets.brain_slices import draw_factors, render_subject
 from monai_diffae.inferers import (
     DiffusionAutoencoderInferer,
     InterpolationInferer,

@@ -50,7 +50,7 @@ from monai.config import print_config
 from monai.utils import set_determinism
 
 from monai_diffae.checkpoints import load_weights
-from monai_diffae.data import load_digits_arrays
+from monai_diffae.datasets import load_digits_arrays
 from monai_diffae.inferers import (
     ConditionalLatentSampler,
     DiffusionAutoencoderInferer,

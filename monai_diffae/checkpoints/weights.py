@@ -7,7 +7,7 @@ from typing import TypeVar
 import torch
 import torch.nn as nn
 
-from monai_diffae.weight_differences import weight_differences
+from monai_diffae.support.weight_differences import weight_differences
 
 __all__ = ["load_weights"]
 

@@ -1,11 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-from .brain_slices import ensure_brain_slices as ensure_brain_slices
-from .brain_slices import generate_brain_slices as generate_brain_slices
+from monai_diffae.support.old_names import moved_names
+
 from .changes import MaskedChanged as MaskedChanged
 from .data_lists import common_root as common_root
-from .digits import ensure_digits as ensure_digits
-from .digits import generate_digits as generate_digits
-from .digits import load_digits_arrays as load_digits_arrays
 from .few_labels import few_shot_data as few_shot_data
 from .folders import find_images as find_images
 from .folders import find_volumes as find_volumes
@@ -15,7 +12,6 @@ from .item_cache import ItemCache as ItemCache
 from .labels import LabelsWhereShownd as LabelsWhereShownd
 from .labels import MaskToLabeld as MaskToLabeld
 from .labels import add_labels as add_labels
-from .latent_batches import LatentBatches as LatentBatches
 from .latents import encode_dataset as encode_dataset
 from .latents import encode_once as encode_once
 from .latents import encoding_fingerprint as encoding_fingerprint
@@ -34,3 +30,5 @@ from .seeded import RandDiffusionNoised as RandDiffusionNoised
 from .seeded import SeededDataset as SeededDataset
 from .volume_slices import VolumeSlices as VolumeSlices
 from .whole_volumes import WholeVolumes as WholeVolumes
+
+__getattr__ = moved_names(__name__)

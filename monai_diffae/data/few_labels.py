@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from monai_diffae.data.label_tables import read_label_table
-from monai_diffae.randomness import derive_seed
+from monai_diffae.support.randomness import derive_seed
 
 __all__ = ["few_shot_data"]
 

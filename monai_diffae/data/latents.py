@@ -18,7 +18,7 @@ from monai.utils import convert_to_tensor, evenly_divisible_all_gather
 from torch.utils.data import Dataset, Subset
 from tqdm import tqdm
 
-from monai_diffae import processes
+from monai_diffae.support import processes
 
 __all__ = ["encode_dataset", "encode_once", "encoding_fingerprint"]
 
@@ -37,7 +37,7 @@ def encode_dataset(
 ) -> dict[str, torch.Tensor]:
     """z_sem of all items, batch by batch, the network in evaluation mode, with a progress bar.
 
-    Several processes (:mod:`monai_diffae.processes`) share the items, and all of them get all codes.
+    Several processes (:mod:`monai_diffae.support.processes`) share the items, and all of them get all codes.
 
     Args:
         dataset: items with ``image`` in [-1, 1], shape ``(C, *spatial)``, and ``volume`` for slices of a volume.

@@ -13,7 +13,7 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from monai_diffae.data.volume_slices import VolumeSlices
-from monai_diffae.result_names import joined_stem, named_from, source_stem
+from monai_diffae.support.names import joined_stem, named_from, source_stem
 
 __all__ = ["ImageChains", "find_chains"]
 

@@ -12,7 +12,7 @@ from monai.config import KeysCollection
 from monai.transforms import Compose, MapTransform, Randomizable
 from torch.utils.data import Dataset, Sampler
 
-from monai_diffae.randomness import derive_seed
+from monai_diffae.support.randomness import derive_seed
 
 __all__ = ["EndlessSampler", "RandDiffusionNoised", "SeededDataset"]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from monai_diffae.data.brain_slices import generate_brain_slices
-from monai_diffae.data.digits.arrays import load_digits_pixels
+from monai_diffae.datasets.brain_slices import generate_brain_slices
+from monai_diffae.datasets.digits.arrays import load_digits_pixels
 
 __all__ = ["make_brains", "make_digits", "make_few_digits"]
 

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from monai.inferers import Inferer
 
-from monai_diffae.inferers.autoencoding import DiffusionAutoencoderInferer, plain
+from monai_diffae.inferers.autoencoding import DiffusionAutoencoderInferer
+from monai_diffae.inferers.metadata import plain
 from monai_diffae.schedulers import predicted_image
 
 __all__ = ["DiscriminatorInferer", "PredictedImageInferer"]

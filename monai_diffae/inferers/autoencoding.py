@@ -13,12 +13,11 @@ from tqdm import tqdm
 from monai_diffae.inferers.batching import Batches
 from monai_diffae.inferers.exact_inversion import Inversion, check_exact, invert_exactly
 from monai_diffae.inferers.inference import inference
-from monai_diffae.inferers.metadata import like_input, plain
-from monai_diffae.inferers.stochastic_code import StochasticCode
-from monai_diffae.precision import check_precision, mixed_precision, shared_casts
+from monai_diffae.inferers.metadata import plain
 from monai_diffae.schedulers import InvertibleDDIMScheduler
+from monai_diffae.support.precision import check_precision, mixed_precision, shared_casts
 
-__all__ = ["DiffusionAutoencoderInferer", "StochasticCode", "like_input", "plain"]
+__all__ = ["DiffusionAutoencoderInferer"]
 
 
 class DiffusionAutoencoderInferer(Inferer):

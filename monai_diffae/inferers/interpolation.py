@@ -7,8 +7,10 @@ from itertools import pairwise
 import torch
 from monai.inferers import Inferer
 
-from monai_diffae.inferers.autoencoding import DiffusionAutoencoderInferer, StochasticCode, like_input, plain
+from monai_diffae.inferers.autoencoding import DiffusionAutoencoderInferer
 from monai_diffae.inferers.inference import inference
+from monai_diffae.inferers.metadata import like_input, plain
+from monai_diffae.inferers.stochastic_code import StochasticCode
 from monai_diffae.semantics import lerp, slerp
 
 __all__ = ["InterpolationInferer"]
@@ -24,7 +26,7 @@ class InterpolationInferer(Inferer):
         inferer: the loops, with their numbers of steps.
         num_points: images from one image to the next, both ends included, 2 or more.
         x_T: ``encode``, or ``random`` or ``zeros`` for one x_T that the whole line shares.
-        seed: of the random x_T, see :class:`~monai_diffae.inferers.autoencoding.StochasticCode`.
+        seed: of the random x_T, see :class:`~monai_diffae.inferers.stochastic_code.StochasticCode`.
 
     Raises:
         ValueError: for fewer than two points or an unknown ``x_T``.

@@ -11,10 +11,10 @@ from monai.inferers import DiffusionInferer
 
 from monai_diffae.inferers.inference import inference, moved
 from monai_diffae.inferers.mixed_precision import MixedPrecisionInferer
-from monai_diffae.precision import shared_casts
-from monai_diffae.randomness import derive_seed
 from monai_diffae.schedulers import InvertibleDDIMScheduler
 from monai_diffae.semantics import AttributeDirections, LatentStatistics
+from monai_diffae.support.precision import shared_casts
+from monai_diffae.support.randomness import derive_seed
 
 __all__ = ["ConditionalLatentSampler", "LatentSampler"]
 

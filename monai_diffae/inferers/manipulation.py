@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 import torch
 from monai.inferers import Inferer
 
-from monai_diffae.edit_way import edit_way
 from monai_diffae.inferers.aiming import aim
-from monai_diffae.inferers.autoencoding import DiffusionAutoencoderInferer, StochasticCode, like_input, plain
+from monai_diffae.inferers.autoencoding import DiffusionAutoencoderInferer
 from monai_diffae.inferers.inference import inference, moved
+from monai_diffae.inferers.metadata import like_input, plain
+from monai_diffae.inferers.stochastic_code import StochasticCode
 from monai_diffae.semantics import AttributeDirections, lerp
+from monai_diffae.semantics.edit_way import edit_way
 
 __all__ = ["ManipulationInferer"]
 
@@ -43,7 +45,7 @@ class ManipulationInferer(Inferer):
         num_steps: more than 1 for a series of so many equal steps on the way to the one edit, which is the last of
             them.
         x_T: ``encode``, ``random`` or ``zeros``.
-        seed: of the random x_T, see :class:`~monai_diffae.inferers.autoencoding.StochasticCode`.
+        seed: of the random x_T, see :class:`~monai_diffae.inferers.stochastic_code.StochasticCode`.
         max_aims: decodings at most that lengthen (or shorten) each move until the edited image, encoded again, has the
             score that the move gives the code (:func:`~monai_diffae.inferers.aiming.aim`). 0: moves as they are, after
             which the image usually lags behind the code.

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from monai.inferers import Inferer
 
-from monai_diffae.precision import check_precision, mixed_precision
+from monai_diffae.support.precision import check_precision, mixed_precision
 
 __all__ = ["MixedPrecisionInferer"]
 

@@ -14,9 +14,9 @@ import torch
 import torch.nn as nn
 from monai.inferers import Inferer
 
-from monai_diffae.inferers.autoencoding import like_input, plain
 from monai_diffae.inferers.fingerprints import fingerprint
 from monai_diffae.inferers.inference import inference
+from monai_diffae.inferers.metadata import like_input, plain
 
 __all__ = ["RememberingInferer"]
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 import torch
 from monai.inferers import Inferer
 
-from monai_diffae.inferers.autoencoding import plain
 from monai_diffae.inferers.inference import inference
-from monai_diffae.precision import check_precision, mixed_precision
+from monai_diffae.inferers.metadata import plain
 from monai_diffae.schedulers import InvertibleDDIMScheduler
+from monai_diffae.support.precision import check_precision, mixed_precision
 
 __all__ = ["SemanticGapInferer"]
 

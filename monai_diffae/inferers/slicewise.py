@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from monai.inferers import Inferer, SliceInferer
 
-from monai_diffae.inferers.autoencoding import like_input, plain
+from monai_diffae.inferers.metadata import like_input, plain
 
 __all__ = ["SlicewiseInferer"]
 

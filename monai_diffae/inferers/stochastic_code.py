@@ -8,7 +8,7 @@ import torch
 
 from monai_diffae.inferers.exact_inversion import Inversion
 from monai_diffae.inferers.metadata import plain
-from monai_diffae.randomness import derive_seed
+from monai_diffae.support.randomness import derive_seed
 
 if TYPE_CHECKING:
     from monai_diffae.inferers.autoencoding import DiffusionAutoencoderInferer

@@ -6,8 +6,9 @@ from collections.abc import Callable
 import torch
 from monai.inferers import Inferer
 
-from monai_diffae.inferers.autoencoding import DiffusionAutoencoderInferer, like_input, plain
+from monai_diffae.inferers.autoencoding import DiffusionAutoencoderInferer
 from monai_diffae.inferers.inference import inference
+from monai_diffae.inferers.metadata import like_input, plain
 
 __all__ = ["SwapInferer"]
 

@@ -6,8 +6,10 @@ from collections.abc import Callable
 import torch
 from monai.inferers import Inferer
 
-from monai_diffae.inferers.autoencoding import DiffusionAutoencoderInferer, StochasticCode, like_input, plain
+from monai_diffae.inferers.autoencoding import DiffusionAutoencoderInferer
 from monai_diffae.inferers.inference import inference
+from monai_diffae.inferers.metadata import like_input, plain
+from monai_diffae.inferers.stochastic_code import StochasticCode
 
 __all__ = ["VariationInferer"]
 
@@ -18,7 +20,7 @@ class VariationInferer(Inferer):
     Args:
         inferer: the loops; only decoding is used.
         num_variations: 1 or more. The k-th uses the k-th x_T of the seed, the same one for every image.
-        seed: see :class:`~monai_diffae.inferers.autoencoding.StochasticCode`.
+        seed: see :class:`~monai_diffae.inferers.stochastic_code.StochasticCode`.
 
     Raises:
         ValueError: for fewer than one variation.

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from monai.inferers import Inferer, SlidingWindowInferer
 
-from monai_diffae.inferers.autoencoding import like_input, plain
+from monai_diffae.inferers.metadata import like_input, plain
 
 __all__ = ["WindowedInferer"]
 

@@ -23,7 +23,7 @@ from monai.bundle import ConfigWorkflow
 from monai.metrics import PSNRMetric, SSIMMetric
 from PIL import Image
 
-from monai_diffae.data import load_digits_arrays
+from monai_diffae.datasets import load_digits_arrays
 from monai_diffae.inferers import DiffusionAutoencoderInferer, ReconstructionInferer
 
 VARIANTS = {"without": ["train"], "with": ["train", "train_adversarial"]}

@@ -13,7 +13,7 @@ from monai.metrics.regression import compute_ssim_and_cs
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from monai_diffae.data.brain_slices import draw_factors, write_brain_slices
+from monai_diffae.datasets.brain_slices import draw_factors, write_brain_slices
 
 SEED = 1000  # training has seed 0
 LEVELS_MM = (0.0, 1.5, 3.0, 4.5, 6.0)  # ventricle enlargements

@@ -85,7 +85,7 @@ def main() -> None:
     args = arguments.parse_args()
 
     if not (args.heldout_dir / "labels.csv").exists():
-        monai_diffae.data.generate_brain_slices(args.heldout_dir, num_subjects=50, seed=1000)
+        monai_diffae.datasets.generate_brain_slices(args.heldout_dir, num_subjects=50, seed=1000)
     parser = ConfigParser()
     parser.read_config([args.bundle_root / "configs" / f"{name}.yaml" for name in ("inference", "fit_attributes")])
     parser["bundle_root"] = str(args.bundle_root)

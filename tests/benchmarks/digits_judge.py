@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from monai.networks.nets import Classifier
 
-from monai_diffae.data.digits import measure_slant, measure_thickness
+from monai_diffae.datasets.digits import measure_slant, measure_thickness
 
 MEASURES = {"slant": measure_slant, "thickness": measure_thickness}
 

@@ -35,7 +35,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from monai_diffae.checkpoints import load_weights
-from monai_diffae.data import add_labels, ensure_digits, find_images
+from monai_diffae.data import add_labels, find_images
+from monai_diffae.datasets import ensure_digits
 from monai_diffae.inferers import (
     ConditionalLatentSampler,
     DiffusionAutoencoderInferer,

@@ -29,7 +29,7 @@ from monai.bundle import ConfigParser
 
 import monai_diffae
 from monai_diffae.networks.blocks import ConditionedResidualBlock
-from monai_diffae.precision import mixed_precision, shared_casts
+from monai_diffae.support.precision import mixed_precision, shared_casts
 
 BUNDLES = Path(__file__).parents[2] / "bundles"
 

@@ -22,7 +22,7 @@ from monai.bundle import ConfigParser
 from monai.data import DataLoader, decollate_batch
 from nilearn.datasets import load_mni152_template
 
-from monai_diffae.handlers import source_volumes
+from monai_diffae.results import source_volumes
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "brain_slices_diffae"
 

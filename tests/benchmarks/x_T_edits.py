@@ -21,7 +21,7 @@ from inversion_quality import shown, write
 from monai.bundle import ConfigParser
 
 from monai_diffae.checkpoints import load_weights
-from monai_diffae.data.digits import measure_thickness
+from monai_diffae.datasets.digits import measure_thickness
 from monai_diffae.inferers import DiffusionAutoencoderInferer
 from monai_diffae.semantics import AttributeDirections
 

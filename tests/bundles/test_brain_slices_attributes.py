@@ -15,7 +15,7 @@ import pytest
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
 
-from monai_diffae.data import generate_brain_slices
+from monai_diffae.datasets import generate_brain_slices
 from monai_diffae.semantics import AttributeDirections
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "brain_slices_diffae"

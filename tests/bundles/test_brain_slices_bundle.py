@@ -16,7 +16,7 @@ import torch
 import yaml
 from monai.bundle import ConfigParser, ConfigWorkflow
 
-from monai_diffae.data import generate_brain_slices
+from monai_diffae.datasets import generate_brain_slices
 from monai_diffae.semantics import AttributeDirections
 
 REPOSITORY = Path(__file__).parents[2]

@@ -13,7 +13,7 @@ import torch
 from latent_workflows import Bundle, read_table, root_cause
 from nibabel.testing import data_path
 
-from monai_diffae.handlers import source_volumes
+from monai_diffae.results import source_volumes
 from monai_diffae.semantics import AttributeDirections
 
 CONFIGS = ("inference", "manipulate")

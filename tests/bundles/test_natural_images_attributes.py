@@ -15,8 +15,8 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from PIL import Image
 from skimage.data import lfw_subset
 
-from monai_diffae.root_cause import root_cause
 from monai_diffae.semantics import AttributeDirections
+from monai_diffae.support.root_cause import root_cause
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "natural_images_diffae"
 CONFIGS = BUNDLE / "configs"

@@ -20,8 +20,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from monai_diffae.checkpoints.official.convert import convert
 from monai_diffae.checkpoints.safe_reading import read_checkpoint
-from monai_diffae.data import load_digits_arrays
-from monai_diffae.root_cause import root_cause
+from monai_diffae.datasets import load_digits_arrays
+from monai_diffae.support.root_cause import root_cause
 
 REPOSITORY = Path(__file__).parents[2]
 BUNDLE = REPOSITORY / "bundles" / "natural_images_diffae"

@@ -11,7 +11,7 @@ import pytest
 from latent_workflows import Bundle
 from PIL import Image
 
-from monai_diffae.root_cause import root_cause
+from monai_diffae.support.root_cause import root_cause
 
 
 @pytest.fixture(scope="module")

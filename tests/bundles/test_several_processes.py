@@ -15,7 +15,7 @@ import torch
 from latent_workflows import Bundle, read_table
 from PIL import Image
 
-from monai_diffae.root_cause import root_cause
+from monai_diffae.support.root_cause import root_cause
 
 BUNDLES = ["brain_slices_diffae", "natural_images_diffae"]
 SMALL = {"z_dim": 8, "image_size": 16, "num_workers": 0, "device": torch.device("cpu")}
@@ -134,7 +134,7 @@ def test_two_processes_train_the_discriminator_together_as_one_does(ways, tmp_pa
     options |= {"train::discriminator": start}
     one, two = tmp_path / "one", tmp_path / "two"
     ways.one("train", "train_adversarial", workflow_type="train", output_dir=str(one), **options)
-    options["finalize"] = [*save, "$monai_diffae.processes.end()"]
+    options["finalize"] = [*save, "$monai_diffae.support.processes.end()"]
     done = ways.two("train", *names, workflow_type="train", output_dir=str(two), **options)
     assert done.returncode == 0, done.stderr
     checkpoint = torch.load(one / "checkpoints" / "checkpoint_3.pt", weights_only=True)

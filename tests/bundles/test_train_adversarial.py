@@ -15,7 +15,7 @@ from PIL import Image
 from skimage.data import lfw_subset
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from monai_diffae.data import generate_brain_slices
+from monai_diffae.datasets import generate_brain_slices
 
 BUNDLES = Path(__file__).parents[2] / "bundles"
 NAMES = ("natural_images_diffae", "brain_slices_diffae")

@@ -9,7 +9,7 @@ from conftest import randomize
 from monai.data import MetaTensor
 
 from monai_diffae.inferers import DiffusionAutoencoderInferer, ReconstructionInferer
-from monai_diffae.inferers.autoencoding import StochasticCode
+from monai_diffae.inferers.stochastic_code import StochasticCode
 from monai_diffae.networks import DiffAEUNet, DiffusionAutoencoder, SemanticEncoder
 from monai_diffae.schedulers import InvertibleDDIMScheduler
 

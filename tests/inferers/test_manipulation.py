@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from monai_diffae.inferers import DiffusionAutoencoderInferer, ManipulationInferer, ReconstructionInferer
-from monai_diffae.inferers.autoencoding import StochasticCode
+from monai_diffae.inferers.stochastic_code import StochasticCode
 from monai_diffae.schedulers import InvertibleDDIMScheduler
 from monai_diffae.semantics import AttributeDirections, AttributeSummary, LatentStatistics
 

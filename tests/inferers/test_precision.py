@@ -15,9 +15,9 @@ from monai_diffae.inferers import (
     SemanticGapInferer,
 )
 from monai_diffae.networks import LatentDenoiser
-from monai_diffae.precision import mixed_precision, shared_casts
 from monai_diffae.schedulers import InvertibleDDIMScheduler
 from monai_diffae.semantics import LatentStatistics
+from monai_diffae.support.precision import mixed_precision, shared_casts
 
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 SCHEDULER = InvertibleDDIMScheduler(prediction_type="v_prediction")

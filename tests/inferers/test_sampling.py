@@ -17,7 +17,7 @@ from monai_diffae.inferers import (
     LatentSampler,
     SamplingInferer,
 )
-from monai_diffae.inferers.autoencoding import StochasticCode
+from monai_diffae.inferers.stochastic_code import StochasticCode
 from monai_diffae.networks import LatentDenoiser
 from monai_diffae.schedulers import InvertibleDDIMScheduler
 from monai_diffae.semantics import AttributeDirections, AttributeSummary, LatentStatistics

@@ -22,8 +22,8 @@ from monai_diffae.checkpoints.official.keys import (
 )
 from monai_diffae.checkpoints.official.settings import Settings
 from monai_diffae.checkpoints.safe_reading import read_checkpoint
-from monai_diffae.root_cause import root_cause
 from monai_diffae.semantics import AttributeDirections, LatentStatistics
+from monai_diffae.support.root_cause import root_cause
 
 __all__ = ["OfficialCheckpoint", "load_official_checkpoint"]
 

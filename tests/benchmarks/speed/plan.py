@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from monai_diffae.batch_size import find_batch_size
+from monai_diffae.support.batch_size import find_batch_size
 
 from .ceilings import measure_ceilings
 from .round_trip import RECIPES, Recipe, round_trip_rows

@@ -14,7 +14,7 @@ from monai.bundle import ConfigParser
 from monai.metrics import PSNRMetric
 
 from monai_diffae.checkpoints import load_weights
-from monai_diffae.data import load_digits_arrays
+from monai_diffae.datasets import load_digits_arrays
 from monai_diffae.inferers import DiffusionAutoencoderInferer
 
 from .clock import alternate

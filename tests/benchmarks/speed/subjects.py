@@ -16,7 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from monai_diffae.networks import DiffAEUNet, DiffusionAutoencoder, LatentDenoiser, SemanticEncoder
-from monai_diffae.precision import shared_casts
+from monai_diffae.support.precision import shared_casts
 
 from .monai_network import count, equal_monai_unet
 from .plain_network import plain_copy

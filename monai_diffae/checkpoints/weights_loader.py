@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import torch
+from ignite.engine import Engine
+from monai.handlers import CheckpointLoader
+
+from monai_diffae.support.weight_differences import weight_differences
+
+__all__ = ["WeightsLoader"]
+
+
+class WeightsLoader(CheckpointLoader):
+    """MONAI's ``CheckpointLoader`` that says in one sentence why weights do not fit, in place of a list of all sizes.
+
+    Args:
+        args: and ``kwargs``, those of ``CheckpointLoader``.
+    """
+
+    def __call__(self, engine: Engine) -> None:
+        """
+        Args:
+            engine: that starts.
+
+        Raises:
+            ValueError: for weights of another network, naming the file and what differs.
+        """
+        try:
+            super().__call__(engine)
+        except RuntimeError:
+            content = torch.load(self.load_path, map_location="cpu", weights_only=True)
+            for key, network in self.load_dict.items():
+                if differences := weight_differences(content.get(key, content), network.state_dict()):
+                    raise ValueError(
+                        f"The weights in {self.load_path!r} are of another network: {differences}; or give other "
+                        "weights with ckpt_path."
+                    ) from None
+            raise

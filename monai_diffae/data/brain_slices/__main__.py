@@ -1,5 +1,0 @@
-# SPDX-License-Identifier: Apache-2.0
-from monai_diffae.data.brain_slices.generator import main
-
-if __name__ == "__main__":
-    main()

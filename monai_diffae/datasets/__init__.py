@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+from .brain_slices import ensure_brain_slices as ensure_brain_slices
+from .brain_slices import generate_brain_slices as generate_brain_slices
+from .digits import ensure_digits as ensure_digits
+from .digits import generate_digits as generate_digits
+from .digits import load_digits_arrays as load_digits_arrays

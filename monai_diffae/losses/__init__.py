@@ -1,2 +1,0 @@
-# SPDX-License-Identifier: Apache-2.0
-from .predicted_image import PredictedImageLoss as PredictedImageLoss

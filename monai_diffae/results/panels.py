@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows of images with titles, labels and numbers, as figures are made of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+
+from monai_diffae.results.fitted_text import fit_texts
+
+__all__ = ["FigureRow", "FigureStyle", "caption_keys", "check_columns", "image_keys", "save_figure"]
+
+_GAP = 6  # pixels between neighbouring titles
+_LINE = 0.14  # inches
+
+
+@dataclasses.dataclass(frozen=True)
+class FigureRow:
+    """A row of images.
+
+    Args:
+        label: at its left.
+        images: by key, ``(C, A, B)``, or ``(N, C, A, B)`` for N columns.
+        captions: numbers below the images, by key.
+    """
+
+    label: str
+    images: Mapping[str, torch.Tensor]
+    captions: Mapping[str, Sequence[float]] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class FigureStyle:
+    """How images are drawn.
+
+    Args:
+        value_range: black and white.
+        difference_range: blue and red stand for minus and plus this; ``None``: for the largest difference of the
+            figure, in round numbers.
+        y_up: the axes are x to the right and y upwards (volumes in RAS orientation), or rows from the top and columns
+            (pictures).
+        colour_bar: one for all differences says what the colours stand for; without it, their titles do.
+    """
+
+    value_range: Sequence[float] = (-1.0, 1.0)
+    difference_range: float | None = 0.5
+    y_up: bool = True
+    colour_bar: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class _Panel:
+    title: str
+    image: np.ndarray
+    signed: bool
+    caption: str
+
+
+def check_columns(columns: Iterable[Mapping[str, Any]]) -> None:
+    """
+    Raises:
+        ValueError: for a column without ``key`` and ``title``, or with entries that are not known.
+    """
+    for column in columns:
+        if not {"key", "title"} <= set(column) <= {"key", "title", "minus", "signed", "caption"}:
+            raise ValueError(f"A column has key and title, and may have minus, signed or caption; got {dict(column)}.")
+
+
+def image_keys(columns: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Keys of all images of the columns."""
+    return list(dict.fromkeys(key for c in columns for key in (c["key"], c.get("minus", c["key"]))))
+
+
+def caption_keys(column: Mapping[str, Any]) -> Sequence[str]:
+    """Keys of the numbers below a column's images."""
+    keys = column.get("caption", ())
+    return [keys] if isinstance(keys, str) else keys
+
+
+def save_figure(
+    path: Path, columns: Sequence[Mapping[str, Any]], rows: Sequence[FigureRow], style: FigureStyle, heading: str = ""
+) -> None:
+    """Write a PNG file; it appears when it is complete. Missing folders are made.
+
+    Args:
+        path: of the file.
+        columns: as :class:`~monai_diffae.results.FigureSaver` takes them.
+        rows: at least one.
+        style: of all images.
+        heading: above all.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    draw_figure(columns, rows, style, heading).savefig(partial, format="png", dpi="figure")
+    os.replace(partial, path)
+
+
+def draw_figure(
+    columns: Sequence[Mapping[str, Any]], rows: Sequence[FigureRow], style: FigureStyle, heading: str = ""
+) -> Figure:
+    """The figure of :func:`save_figure`; no two of its texts touch."""
+    panels = [_panels(columns, row) for row in rows]
+    limit = style.difference_range or _round_limit(panels)
+    bar = style.colour_bar and any(panel.signed for panel in panels[0])
+    width, height = 1.6 * len(panels[0]) + 0.9 + 0.7 * bar, 1.65 * len(rows) + 0.4 + 0.25 * bool(heading)
+    figure = Figure(figsize=(width, height), dpi=110, layout="compressed")
+    axes = figure.subplots(len(rows), len(panels[0]), squeeze=False)
+    for row_axes, row_panels in zip(axes, panels):
+        for axis, panel in zip(row_axes, row_panels):
+            shown = _show(axis, panel, style, limit)
+            if bar and panel.signed:
+                differences = shown
+    if bar:
+        scale = figure.colorbar(differences, ax=axes, aspect=30, fraction=0.05, pad=0.02)
+        scale.ax.tick_params(labelsize=7)
+        low, high = style.value_range
+        scale.set_label(f"difference (images: {low:g} black, {high:g} white)", fontsize=7)
+    titles = [panel.title + _scale(limit) * (panel.signed and not bar) for panel in panels[0]]
+    _write_texts(figure, axes, titles, [[panel.caption for panel in row] for row in panels], rows, heading)
+    return figure
+
+
+def _panels(columns: Sequence[Mapping[str, Any]], row: FigureRow) -> list[_Panel]:
+    """Those of a row, series spread out."""
+    panels = []
+    for column in columns:
+        image = row.images[column["key"]]
+        if "minus" in column:
+            image = image - row.images[column["minus"]]
+        series = image if image.ndim == 4 else image[None]  # (N, C, A, B)
+        titles = [column["title"]] * len(series) if isinstance(column["title"], str) else column["title"]
+        signed = "minus" in column or column.get("signed", False)
+        numbers = [row.captions[key] for key in caption_keys(column) if key in row.captions]
+        captions = [", ".join(map(_in_short, ns)) for ns in zip(*numbers)] if numbers else [""] * len(series)
+        panels += [
+            _Panel(title, part.numpy(), signed, caption)
+            for title, part, caption in zip(titles, series, captions, strict=True)
+        ]
+    return panels
+
+
+def _in_short(number: float) -> str:
+    """Three digits, and 0 for what is next to it."""
+    return f"{round(number, 6) + 0.0:.3g}"
+
+
+def _scale(limit: float) -> str:
+    return f"\n(blue -{limit:g}, red +{limit:g})"
+
+
+def _round_limit(panels: Sequence[Sequence[_Panel]]) -> float:
+    """The largest difference, rounded up to 1, 1.5, 2, 3, 4, 5, 6 or 8 of its decimal place."""
+    largest = max((float(np.abs(p.image.mean(axis=0)).max()) for row in panels for p in row if p.signed), default=0.0)
+    if largest < 1e-6:
+        return 1e-6  # there is none
+    unit = 10.0 ** np.floor(np.log10(largest))
+    steps = [step for step in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if step >= largest / unit - 1e-6]
+    return float(f"{steps[0] * unit:.2g}")
+
+
+def _show(axis: Any, panel: _Panel, style: FigureStyle, limit: float) -> Any:
+    def rows_first(image: np.ndarray) -> np.ndarray:
+        """The rows from the top that matplotlib draws."""
+        return np.rot90(image) if style.y_up else image
+
+    axis.set_xticks([])
+    axis.set_yticks([])
+    if panel.signed:
+        return axis.imshow(rows_first(panel.image.mean(axis=0)), cmap="seismic", vmin=-limit, vmax=limit)
+    low, high = style.value_range
+    shown = np.clip((panel.image - low) / (high - low), 0, 1)
+    if len(shown) == 3:
+        return axis.imshow(rows_first(np.moveaxis(shown, 0, -1)))
+    return axis.imshow(rows_first(shown[0]), cmap="gray", vmin=0, vmax=1)
+
+
+def _write_texts(
+    figure: Figure,
+    axes: np.ndarray,
+    titles: Sequence[str],
+    captions: Sequence[Sequence[str]],
+    rows: Sequence[FigureRow],
+    heading: str,
+) -> None:
+    """Titles, captions, labels and heading in the room that they have: matplotlib's layout leaves that to the caller.
+
+    Text that takes more lines needs room of its own, which moves the axes: so it is fitted twice.
+    """
+    renderer = FigureCanvasAgg(figure).get_renderer()
+
+    def width_of(line: str, size: float) -> float:
+        return renderer.get_text_width_height_descent(line, FontProperties(size=size), ismath=False)[0]
+
+    width, height = figure.get_size_inches()
+    for _ in range(2):
+        if heading:
+            (text,), size = fit_texts([heading], width_of, width * figure.dpi - 2 * _GAP)
+            figure.suptitle(text, fontsize=size, parse_math=False)
+        figure.draw_without_rendering()
+        room, room_down = _rooms(axes)
+        fitted, size = fit_texts(titles, width_of, room)
+        for axis, title in zip(axes[0], fitted):
+            axis.set_title(title, fontsize=size, parse_math=False)
+        below, size = fit_texts([c for row in captions for c in row], width_of, room, sizes=(7, 6, 5))
+        for axis, caption in zip(axes.flat, below):
+            axis.set_xlabel(caption, fontsize=size, parse_math=False)
+        labels, size = fit_texts([row.label for row in rows], width_of, room_down, sizes=(7, 6, 5), max_lines=4)
+        for axis, label in zip(axes[:, 0], labels):
+            axis.set_ylabel(label, fontsize=size, parse_math=False)
+        more = max(title.count("\n") for title in fitted)
+        more += sum(max(caption.count("\n") for caption in row) for row in np.reshape(below, axes.shape).tolist())
+        figure.set_size_inches(width, height + _LINE * more)
+
+
+def _rooms(axes: np.ndarray) -> tuple[float, float]:
+    """Pixels across and down that a text has, which stands in the middle of its axes."""
+    boxes = [[axis.get_window_extent() for axis in row] for row in axes]
+    across = boxes[0][1].x0 - boxes[0][0].x0 if len(boxes[0]) > 1 else boxes[0][0].width
+    down = boxes[0][0].y0 - boxes[1][0].y0 if len(boxes) > 1 else boxes[0][0].height
+    return across - _GAP, down - _GAP

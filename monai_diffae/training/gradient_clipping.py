@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import torch
+from ignite.engine import Engine
+from monai.engines import SupervisedTrainer
+from monai.engines.utils import IterationEvents
+
+__all__ = ["GradientClippingHandler", "optimizer_steps"]
+
+
+def optimizer_steps(engine: SupervisedTrainer) -> bool:
+    """Whether the optimiser steps in this iteration of a trainer that may accumulate gradients."""
+    length = engine.state.epoch_length
+    done = (engine.state.iteration - 1) % length + 1
+    return done % engine.accumulation_steps == 0 or done == length
+
+
+class GradientClippingHandler:
+    """Clips the norm of all gradients before the optimiser steps, which MONAI's trainers do not offer.
+
+    Iterations that only accumulate gradients are left alone; scaled gradients are unscaled first.
+
+    Args:
+        max_norm: largest norm, over all parameters of the trainer's network; 1.0 in the paper.
+    """
+
+    def __init__(self, max_norm: float) -> None:
+        if max_norm <= 0:
+            raise ValueError(f"max_norm must be positive, got {max_norm}.")
+        self.max_norm = max_norm
+
+    def attach(self, engine: Engine) -> None:
+        """
+        Args:
+            engine: a MONAI ``SupervisedTrainer``, or a :class:`~monai_diffae.training.DiffusionAdversarialTrainer`, of
+                which the generator's gradients are clipped.
+        """
+        engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self)
+
+    def __call__(self, engine: SupervisedTrainer) -> None:
+        if not optimizer_steps(engine):
+            return
+        if engine.scaler is not None:
+            engine.scaler.unscale_(engine.optimizer)
+        torch.nn.utils.clip_grad_norm_(engine.network.parameters(), self.max_norm)

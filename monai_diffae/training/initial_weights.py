@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn as nn
+from monai.engines import Trainer
+
+from monai_diffae.support.weight_differences import weight_differences
+
+__all__ = ["load_initial_weights"]
+
+logger = logging.getLogger(__name__)
+
+
+def load_initial_weights(path: str | os.PathLike | None, networks: Sequence[nn.Module], trainer: Trainer) -> None:
+    """Start a training run from given weights (fine-tuning), unless it goes on from a checkpoint of its own.
+
+    Args:
+        path: file of a plain state dict, as the bundles' ``models/model.pt`` and what
+            ``python -m monai_diffae.checkpoints.official`` writes; nothing happens for None.
+        networks: that get the weights: the one that is trained, and its moving average.
+        trainer: after :func:`resume_training`; where it has done iterations, the weights are those of the checkpoint.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no state dict, or one of another network; nothing has changed then.
+    """
+    if path is None:
+        return
+    if trainer.state.iteration > 0:
+        logger.info(
+            f"init_from {os.fspath(path)!r} is ignored: training goes on at iteration {trainer.state.iteration}."
+        )
+        return
+    name = f"The weights in init_from {os.fspath(path)!r}"
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"There is no file init_from {os.fspath(path)!r}.")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a damaged or foreign file makes the reader raise
+        raise ValueError(
+            f"{name} cannot be read: expected a state dict that torch.save has written ({type(error).__name__})."
+        ) from None  # PyTorch's message advises to load without weights_only, which would run code
+    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ValueError(f"{name} are no plain state dict; give a file such as models/model.pt.")
+    if differences := weight_differences(state, networks[0].state_dict()):
+        raise ValueError(f"{name} are of another network: {differences}; or give other weights.")
+    for network in networks:
+        network.load_state_dict(state)
+    logger.info(f"Training starts from {os.fspath(path)}.")
