@@ -6,7 +6,6 @@ from .data_lists import common_root as common_root
 from .few_labels import few_shot_data as few_shot_data
 from .folders import find_images as find_images
 from .folders import find_volumes as find_volumes
-from .folders import split_volumes as split_volumes
 from .intensity import RescaleIntensityd as RescaleIntensityd
 from .item_cache import ItemCache as ItemCache
 from .labels import LabelsWhereShownd as LabelsWhereShownd
@@ -29,6 +28,8 @@ from .sample_indices import SampleIndices as SampleIndices
 from .seeded import EndlessSampler as EndlessSampler
 from .seeded import RandDiffusionNoised as RandDiffusionNoised
 from .seeded import SeededDataset as SeededDataset
+from .splits import split_indices as split_indices
+from .splits import split_volumes as split_volumes
 from .volume_slices import VolumeSlices as VolumeSlices
 from .whole_volumes import WholeVolumes as WholeVolumes
 
