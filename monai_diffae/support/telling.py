@@ -27,7 +27,7 @@ class OnceTold:
         """
         mark = object()
         if self._first.setdefault(what, mark) is mark and idist.get_rank() == 0:  # threads may come at once
-            logger.warning("%s: %s (said once for all such files)", os.fspath(file), what)
+            logger.warning("%s: %s (said once for all such files)", _text(file), what)
 
 
 class PassedOver:
@@ -42,7 +42,7 @@ class PassedOver:
             what: is left out and why, in the plural: "links that lead nowhere".
             example: its path.
         """
-        count, first = self._found.get(what, (0, os.fspath(example)))
+        count, first = self._found.get(what, (0, _text(example)))
         self._found[what] = (count + 1, first)
 
     def lines(self) -> list[str]:
@@ -53,4 +53,9 @@ class PassedOver:
         """Say what was left out of a folder; of several processes the first one does."""
         if idist.get_rank() == 0:
             for line in self.lines():
-                logger.warning("%s: left out %s", os.fspath(folder), line)
+                logger.warning("%s: left out %s", _text(folder), line)
+
+
+def _text(path: str | os.PathLike) -> str:
+    """Names may hold bytes that are no text, which a log cannot write."""
+    return os.fspath(path).encode(errors="replace").decode()

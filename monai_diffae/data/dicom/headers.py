@@ -33,7 +33,13 @@ def read_dataset(file: PathLike, **options: Any) -> Any:
     pydicom, found = optional_import("pydicom")
     if not found:
         raise ImportError(f"{file} is a DICOM file; to read it: pip install 'monai-diffae[dicom]'.")
-    return pydicom.dcmread(file, force=True, **options)
+    dataset = pydicom.dcmread(file, force=True, **options)
+    if "TransferSyntaxUID" not in dataset.file_meta:  # without a preamble: as it was found to be encoded
+        implicit, little_endian = dataset.original_encoding
+        names = {(True, True): "ImplicitVRLittleEndian", (False, True): "ExplicitVRLittleEndian"}
+        name = names.get((implicit, little_endian), "ExplicitVRBigEndian")
+        dataset.file_meta.TransferSyntaxUID = getattr(pydicom.uid, name)
+    return dataset
 
 
 def is_dicom(file: PathLike) -> bool:
