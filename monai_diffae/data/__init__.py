@@ -18,6 +18,7 @@ from .latents import encoding_fingerprint as encoding_fingerprint
 from .loading import LoadVolumed as LoadVolumed
 from .pairs import ImageChains as ImageChains
 from .pairs import find_chains as find_chains
+from .pairs import items_of_chains as items_of_chains
 from .pictures import CenterCropToAspectd as CenterCropToAspectd
 from .pictures import PasteIntoSourced as PasteIntoSourced
 from .pictures import PictureReader as PictureReader
