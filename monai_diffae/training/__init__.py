@@ -7,6 +7,7 @@ from .gradient_norm import GradientNormRecorder as GradientNormRecorder
 from .gradient_scaling import DiffusionTrainer as DiffusionTrainer
 from .initial_weights import load_initial_weights as load_initial_weights
 from .latent_batches import LatentBatches as LatentBatches
+from .muon import Muon as Muon
 from .predicted_image_loss import PredictedImageLoss as PredictedImageLoss
 from .prepare_batch import PredictedImagePrepareBatch as PredictedImagePrepareBatch
 from .prepare_batch import SampledDiffusionPrepareBatch as SampledDiffusionPrepareBatch
