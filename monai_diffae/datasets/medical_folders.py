@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def find_data_set(
                 download(root)
             except Exception as error:  # whatever a network, a server or a broken archive leads to
                 raise FileNotFoundError(
-                    f"{name} could not be downloaded ({type(error).__name__}: {error}): {advice}."
+                    f"{name} could not be downloaded ({textwrap.shorten(str(error), 120)}): {advice}."
                 ) from None
             found = _find(root, name, sign)
     if found is None:

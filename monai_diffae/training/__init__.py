@@ -8,6 +8,7 @@ from .gradient_scaling import DiffusionTrainer as DiffusionTrainer
 from .initial_weights import load_initial_weights as load_initial_weights
 from .latent_batches import LatentBatches as LatentBatches
 from .muon import Muon as Muon
+from .optimizers import make_optimizer as make_optimizer
 from .predicted_image_loss import PredictedImageLoss as PredictedImageLoss
 from .prepare_batch import PredictedImagePrepareBatch as PredictedImagePrepareBatch
 from .prepare_batch import SampledDiffusionPrepareBatch as SampledDiffusionPrepareBatch
