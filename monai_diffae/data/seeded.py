@@ -117,7 +117,9 @@ class RandDiffusionNoised(Randomizable, MapTransform):
         if timestep_weights is not None:
             weights = np.asarray(timestep_weights, dtype=np.float64)
             if weights.shape != (num_train_timesteps,) or not np.isfinite(weights).all() or weights.min() < 0:
-                raise ValueError(f"timestep_weights must be {num_train_timesteps} numbers of at least 0, got {weights}.")
+                raise ValueError(
+                    f"timestep_weights must be {num_train_timesteps} numbers of at least 0, got {weights}."
+                )
             if not weights.any():
                 raise ValueError("timestep_weights must not all be 0.")
             self._cumulated = np.cumsum(weights) / weights.sum()

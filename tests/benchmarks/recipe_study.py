@@ -93,9 +93,7 @@ def train(recipe: dict, images: torch.Tensor, seed: int, precision: str) -> tupl
     torch.manual_seed(seed)
     network = build_network(recipe["network"])
     scheduler = InvertibleDDIMScheduler(prediction_type="v_prediction")
-    noised = RandDiffusionNoised(
-        "image", scheduler.num_train_timesteps, timestep_weights(scheduler, recipe["density"])
-    )
+    noised = RandDiffusionNoised("image", scheduler.num_train_timesteps, timestep_weights(scheduler, recipe["density"]))
     dataset = SeededDataset([{"image": image} for image in images], Compose([noised]), seed)
     batch_size, iterations = recipe["batch_size"], len(images) // recipe["batch_size"]
     sampler = EndlessSampler(len(dataset), seed)
@@ -137,7 +135,10 @@ def level_losses(network: torch.nn.Module, images: torch.Tensor, precision: str)
         errors = []
         for batch in images.split(64):
             noise = torch.randn(batch.shape, generator=generator)
-            t = torch.full((len(batch),), level) if level != "all" else torch.randint(1000, (len(batch),), generator=generator)
+            if level == "all":
+                t = torch.randint(1000, (len(batch),), generator=generator)
+            else:
+                t = torch.full((len(batch),), level)
             target = scheduler.get_velocity(batch, noise, t)
             errors.append((inferer(batch, network, noise, t).float() - target).square().flatten(1).mean(1))
         losses[f"loss_{level}"] = torch.cat(errors).mean().item()
@@ -174,9 +175,15 @@ def probe(network: torch.nn.Module, images: Images, precision: str) -> dict[str,
     return scores
 
 
+def read(path: Path) -> list[dict]:
+    if not path.exists():
+        return []
+    with open(path, newline="") as f:
+        return list(csv.DictReader(f))
+
+
 def append(row: dict, path: Path) -> None:
-    rows = list(csv.DictReader(open(path))) if path.exists() else []
-    rows.append(row)
+    rows = [*read(path), row]
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w", newline="") as f:
         table = csv.DictWriter(f, fieldnames=list(dict.fromkeys(key for r in rows for key in r)))
@@ -200,7 +207,7 @@ def main() -> None:
         recipe = BASE | {key: value for part in name.split("+") for key, value in RECIPES[part].items()}
         for seed in map(int, args.seeds.split(",")):
             key = {"dataset": args.dataset, "images": str(args.images), "recipe": name, "seed": str(seed)}
-            if args.output.exists() and any(key.items() <= row.items() for row in csv.DictReader(open(args.output))):
+            if any(key.items() <= row.items() for row in read(args.output)):
                 continue
             network, seconds = train(recipe, images.train, seed, args.precision)
             row = key | {"seconds": round(seconds, 1), "images_per_second": round(args.images / seconds, 1)}

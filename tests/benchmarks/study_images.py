@@ -8,10 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from monai.bundle import ConfigParser
 from monai.transforms import LoadImage
 
 from monai_diffae.data import PictureReader
+from monai_diffae.datasets import generate_brain_slices
 from monai_diffae.datasets.mednist.name_lists import CLASSES, listed_names
+
+BRAIN_SLICES = Path(__file__).parents[2] / "bundles" / "brain_slices_diffae"
 
 
 @dataclass
@@ -42,4 +46,22 @@ def read_mednist(root: Path, num_images: int) -> Images:
 
 
 def read_brain_slices(root: Path, num_images: int) -> Images:
-    raise NotImplementedError
+    """Slices as fit_attributes.yaml of the bundle prepares them; made in ``root`` first if it holds none. Those of the
+    last tenth of the subjects validate; a slice is of class 1 where it shows a lesion."""
+    if not (root / "labels.csv").exists():
+        generate_brain_slices(root, num_subjects=640, seed=0)
+    parser = ConfigParser()
+    parser.read_config([BRAIN_SLICES / "configs" / name for name in ("inference.yaml", "fit_attributes.yaml")])
+    parser["bundle_root"], parser["dataset_dir"] = str(BRAIN_SLICES), str(root)
+    dataset = parser.get_parsed_content("dataset")
+    first_held_out = len(dataset) * 9 // 10  # within a subject's slices for some: its others are left out below
+    subjects = [dataset.data[k]["subject"] for k in range(len(dataset))]
+    val = [k for k in range(first_held_out, len(dataset)) if subjects[k] != subjects[first_held_out - 1]]
+    train = np.random.default_rng(0).permutation(first_held_out)[:num_images].tolist()
+
+    def read(places: list[int]) -> tuple[torch.Tensor, np.ndarray]:
+        items = [dataset[k] for k in places]
+        return torch.stack([item["image"].as_tensor() for item in items]), np.array([int(i["lesion"]) for i in items])
+
+    val = np.random.default_rng(0).permutation(val)[:1500].tolist()
+    return Images(*read(train), *read(val), few=first_held_out // 100)

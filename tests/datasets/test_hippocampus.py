@@ -90,7 +90,7 @@ def test_volumes_without_mask_and_missing_subjects_are_logged(folder, caplog):
 
 
 def test_a_folder_without_the_data_is_named_with_what_to_do(tmp_path):
-    with pytest.raises(FileNotFoundError, match="unpack Task04_Hippocampus.tar so that .*Task04_Hippocampus/imagesTr"):
+    with pytest.raises(FileNotFoundError, match=r"unpack Task04_Hippocampus.tar so that .*Task04_Hippocampus/imagesTr"):
         find_hippocampus(tmp_path)
     (tmp_path / "imagesTr").mkdir()
     with pytest.raises(ValueError, match="holds no volume of split 'val'"):
@@ -108,13 +108,14 @@ def test_monais_downloader_fetches_what_is_missing(folder, tmp_path, monkeypatch
 
 def test_a_download_that_fails_ends_with_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setitem(DecathlonDataset.resource, "Task04_Hippocampus", "http://127.0.0.1:9/x.tar")
-    with pytest.raises(FileNotFoundError, match="could not be downloaded .*unpack Task04_Hippocampus.tar so that"):
+    with pytest.raises(FileNotFoundError, match=r"could not be downloaded .*unpack Task04_Hippocampus.tar so that"):
         find_hippocampus(tmp_path, download=True)
 
 
 def test_labels_are_measured_in_the_masks(folder, tmp_path):
     items = find_hippocampus(folder, "test")
-    rows = list(csv.DictReader(open(write_hippocampus_labels(items, folder, tmp_path / "labels.csv"))))
+    with open(write_hippocampus_labels(items, folder, tmp_path / "labels.csv")) as f:
+        rows = list(csv.DictReader(f))
     for row, item in zip(rows, items, strict=True):
         odd = int(item["image"][-10:-7]) % 2
         assert (folder / row["file"]).exists()

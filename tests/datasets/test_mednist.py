@@ -12,7 +12,13 @@ from PIL import Image
 from served import served
 
 from monai_diffae.datasets import find_mednist, write_mednist_labels
-from monai_diffae.datasets.mednist.measures import foreground, measure_elongation, measure_shapes, measure_size, measure_tilt
+from monai_diffae.datasets.mednist.measures import (
+    foreground,
+    measure_elongation,
+    measure_shapes,
+    measure_size,
+    measure_tilt,
+)
 from monai_diffae.datasets.mednist.name_lists import CLASSES, SPLITS, draw_split, listed_names, write_lists
 
 
@@ -72,7 +78,7 @@ def test_blocks_and_copies_stay_together(tmp_path):
     contents = {f"{name}/{k:06d}.jpeg": f"{name}{k}".encode() for name in CLASSES for k in range(0, 4000, 20)}
     contents["Hand/000020.jpeg"] = contents["Hand/000620.jpeg"] = contents["Hand/003920.jpeg"] = b"one image"
     split = draw_split(contents, seed=3)
-    assert sorted(sum(split.values(), [])) == sorted(contents)
+    assert sorted(name for names in split.values() for name in names) == sorted(contents)
     sides = {name: side for side, names in split.items() for name in names}
     assert sides["Hand/000020.jpeg"] == sides["Hand/000620.jpeg"] == sides["Hand/003920.jpeg"]
     for name in CLASSES[:3]:  # none of the copies
@@ -104,7 +110,7 @@ def test_missing_images_are_logged(folder, caplog):
 
 
 def test_a_folder_without_the_data_is_named_with_what_to_do(tmp_path):
-    with pytest.raises(FileNotFoundError, match="holds no MedNIST: unpack MedNIST.tar.gz so that .*MedNIST/AbdomenCT"):
+    with pytest.raises(FileNotFoundError, match=r"holds no MedNIST: unpack MedNIST.tar.gz so that .*MedNIST/AbdomenCT"):
         find_mednist(tmp_path / "nowhere")
 
 
@@ -128,14 +134,15 @@ def test_monais_downloader_fetches_what_is_missing(folder, tmp_path, monkeypatch
 
 def test_a_download_that_fails_ends_with_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(MedNISTDataset, "resource", "http://127.0.0.1:9/MedNIST.tar.gz")
-    with pytest.raises(FileNotFoundError, match="MedNIST could not be downloaded .*unpack MedNIST.tar.gz so that"):
+    with pytest.raises(FileNotFoundError, match=r"MedNIST could not be downloaded .*unpack MedNIST.tar.gz so that"):
         find_mednist(tmp_path, download=True)
 
 
 def test_labels_are_classes_and_shapes(folder, tmp_path):
     items = find_mednist(folder, "test")
     file = write_mednist_labels(items, folder, tmp_path / "out" / "labels.csv")
-    rows = list(csv.DictReader(open(file)))
+    with open(file) as f:
+        rows = list(csv.DictReader(f))
     assert [f"MedNIST/{row['file'].removeprefix('MedNIST/')}" for row in rows] == [row["file"] for row in rows]
     assert (folder / rows[0]["file"]).exists()
     for row in rows:

@@ -42,5 +42,7 @@ def test_min_snr_is_one_weight_of_the_error_of_x_0_in_each_parametrisation():
 
 
 def test_another_density_is_refused():
-    with pytest.raises(ValueError, match="timestep_density must be one of uniform, min_snr, logit_normal, got 'cosine'"):
+    with pytest.raises(
+        ValueError, match="timestep_density must be one of uniform, min_snr, logit_normal, got 'cosine'"
+    ):
         timestep_weights(InvertibleDDIMScheduler(), "cosine")

@@ -49,5 +49,9 @@ def draw_split(subjects: Iterable[int], seed: int = 0) -> dict[str, list[int]]:
     """Draw the lists anew; the committed ones are those of the subjects in ``../shared/data`` and seed 0."""
     order = np.random.default_rng(seed).permutation(sorted(set(subjects))).tolist()
     num_val, num_test = (round(_SHARES[split] * len(order)) for split in ("val", "test"))
-    parts = {"test": order[:num_test], "val": order[num_test : num_test + num_val], "train": order[num_test + num_val :]}
+    parts = {
+        "test": order[:num_test],
+        "val": order[num_test : num_test + num_val],
+        "train": order[num_test + num_val :],
+    }
     return {split: sorted(parts[split]) for split in SPLITS}
