@@ -25,6 +25,7 @@ def find_mednist_or_images(
     data_list: str | os.PathLike | None = None,
     data_list_key: str = "training",
     subject_pattern: str | None = None,
+    output_dir: str | os.PathLike | None = None,
 ) -> list[dict[str, str]]:
     """Images of MedNIST if ``dataset_dir`` holds it or holds nothing, otherwise all pictures that it holds.
 
@@ -35,6 +36,7 @@ def find_mednist_or_images(
         data_list: a list of pictures in place of both, see :func:`~monai_diffae.data.find_images`.
         data_list_key: of the list in a JSON file.
         subject_pattern: finds the subject in the paths of other pictures.
+        output_dir: of the run; left out of the search for other pictures.
 
     Returns:
         A MONAI data list.
@@ -48,7 +50,7 @@ def find_mednist_or_images(
     if data_list is not None or (holds_others and str(download).lower() != "true"):
         if data_list is None:
             logger.info(f"{folder} holds no MedNIST: all pictures in it are taken.")
-        return find_images(dataset_dir, data_list, data_list_key, subject_pattern)
+        return find_images(dataset_dir, data_list, data_list_key, subject_pattern, output_dir)
     return find_mednist(dataset_dir, split, str(download).lower() == "true")
 
 
