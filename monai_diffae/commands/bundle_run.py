@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from monai_diffae.bundles.finding import shown_path
+from monai_diffae.bundles import shown_path
 
 __all__ = ["bundle_words", "monai_line", "run_here", "run_in_processes", "shell_line"]
 

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from monai_diffae.bundles.finding import bundle_folders, find_bundle
-from monai_diffae.bundles.main_ids import main_ids
-from monai_diffae.bundles.workflows import BundleConfigs
+from monai_diffae.bundles import BundleConfigs, bundle_folders, check_ids, find_bundle, main_ids, new_bundle, shown_path
 from monai_diffae.commands.bundle_run import bundle_words, monai_line, run_here, run_in_processes
 from monai_diffae.commands.installed import options_of_installed
 from monai_diffae.commands.texts import bundles_text, help_text
@@ -19,13 +18,15 @@ _USAGE = """\
 usage: monai-diffae list [BUNDLE ...]
        monai-diffae VERB BUNDLE [--ID VALUE ...] [--with NAME ...] [--processes N] [--dry_run]
        monai-diffae VERB [BUNDLE] --help
+       monai-diffae new-bundle NAME --like BUNDLE [--output_dir DIR]
 
   VERB             a workflow of the bundle: reconstruct, edit, sample, train, ...; list shows them all
   BUNDLE           a name that list shows, or a folder
   --ID VALUE       sets an id of the configuration; VERB --help shows the main ones
   --with NAME      adds a configuration to those of the workflow: one that list shows, or a YAML file; can be repeated
   --processes N    shares the work between N processes, each with a GPU where there are some
-  --dry_run        prints the line for monai.bundle and does not run it"""
+  --dry_run        prints the line for monai.bundle and does not run it
+  new-bundle       writes the folder of a bundle for other data, without weights, in DIR or here"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,11 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(_USAGE)
         elif verb == "list":
             print(bundles_text([find_bundle(name) for name in rest] or bundle_folders().values()))
+        elif verb == "new-bundle":
+            _new_bundle(rest)
         elif "-h" in rest or "--help" in rest:
             print(_help(verb, [word for word in rest if word not in ("-h", "--help")]))
         else:
             return _run(verb, _Words.read(rest))
-    except ValueError as error:
+    except (ValueError, FileExistsError) as error:
         print(f"monai-diffae: {error}", file=sys.stderr)
         return 2
     return 0
@@ -94,6 +97,15 @@ class _Words:
         return found
 
 
+def _new_bundle(words: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser("monai-diffae new-bundle", description="Write a bundle for other data.")
+    parser.add_argument("name", help="of the new folder")
+    parser.add_argument("--like", required=True, help="bundle whose network and recipe are taken over; name or folder")
+    parser.add_argument("--output_dir", default=".", help="folder that it is made in")
+    folder = shown_path(new_bundle(**vars(parser.parse_args(words))))
+    print(f"{folder} is made; train it by: monai-diffae train {folder} --dataset_dir DATA")
+
+
 def _help(verb: str, rest: Sequence[str]) -> str:
     """Of the bundle that is named, or else of the first that has the workflow."""
     if rest:
@@ -113,6 +125,7 @@ def _run(verb: str, words: _Words) -> int:
     bundle = BundleConfigs(find_bundle(words.bundle))
     files = bundle.files(verb, words.additions, several_processes=words.processes > 1)
     options = options_of_installed(bundle.folder, files, words.ids)
+    check_ids(options, files)
     line = bundle_words(bundle.folder, files, options)
     print(monai_line(line, words.processes), flush=True)
     if words.dry_run:

@@ -10,9 +10,9 @@ import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
-from monai_diffae.bundles.finding import shown_path
+from monai_diffae.bundles import BundleConfigs, shown_path
 from monai_diffae.bundles.main_ids import MainId
-from monai_diffae.bundles.workflows import BundleConfigs, Configuration
+from monai_diffae.bundles.workflows import Configuration
 
 __all__ = ["bundles_text", "help_text", "summary"]
 

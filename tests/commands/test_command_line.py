@@ -85,14 +85,14 @@ def test_help_of_a_verb_lists_its_ids_with_defaults_and_comments(in_checkout, ca
 
 def test_the_line_that_is_printed_names_files_and_options(in_checkout, capsys):
     arguments = ["edit", "brain_slices_diffae", "--with", "windows", "--amount", "[-0.3, 0.3]", "--dry_run"]
-    assert main([*arguments, "--dataset_dir=my data", "--amount_note", '$5 "it\'s"']) == 0
+    assert main([*arguments, "--dataset_dir=my data", "--data_list_key", '$5 "it\'s"']) == 0
     configs = "bundles/brain_slices_diffae/configs"
     words = printed_words(capsys)
     files = words.pop(words.index("--config_file") + 1)
     assert yaml.safe_load(files) == [f"{configs}/{name}.yaml" for name in ("inference", "manipulate", "windows")]
     assert words == [
         *("python", "-m", "monai.bundle", "run", "--bundle_root", "bundles/brain_slices_diffae", "--config_file"),
-        *("--amount", "[-0.3, 0.3]", "--dataset_dir", "my data", "--amount_note", '$5 "it\'s"'),
+        *("--amount", "[-0.3, 0.3]", "--dataset_dir", "my data", "--data_list_key", '$5 "it\'s"'),
     ]
 
 
@@ -123,6 +123,8 @@ def test_a_shell_reads_back_the_words_of_a_line(word):
         (["edit", "brain_slices_diffae", "--amount", "--keep", "[]"], "--amount needs a value"),
         (["edit", "brain_slices_diffae", "--processes", "no"], "--processes should be a number"),
         (["edit", "brain_slices_diffae", "--config_file", "x.yaml"], "--config_file is what"),
+        (["edit", "brain_slices_diffae", "--amonut", "0.3", "--dry_run"], "'amonut' is no id of"),
+        (["edit", "brain_slices_diffae", "--amonut", "0.3"], "Did you mean 'amount'?"),
     ],
 )
 def test_a_command_that_cannot_be_understood_says_what_to_do(in_checkout, capsys, arguments, message):
@@ -181,3 +183,15 @@ def test_the_printed_line_and_two_processes_do_the_same_as_the_verb(in_checkout,
             tables.append((tmp_path / "line" / "latents.csv").read_text())
     assert tables[0] == tables[1]
     assert len(tables[2].splitlines()) == len(tables[0].splitlines())
+
+
+def test_a_new_bundle_is_made_and_found_by_the_verbs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["new-bundle", "cells", "--like", "natural_images_diffae", "--output_dir", "bundles"]) == 0
+    assert "monai-diffae train bundles/cells --dataset_dir DATA" in capsys.readouterr().out
+    assert main(["train", "cells", "--dry_run"]) == 0
+    assert "--bundle_root bundles/cells --config_file bundles/cells/configs/train.yaml" in capsys.readouterr().out
+    assert main(["new-bundle", "cells", "--like", "natural_images_diffae", "--output_dir", "bundles"]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert main(["new-bundle", "others", "--like", "natural_image_diffae"]) == 2
+    assert "Did you mean natural_images_diffae?" in capsys.readouterr().err
