@@ -98,17 +98,21 @@ class RandDiffusionNoised(Randomizable, MapTransform):
     Args:
         keys: key of the image, one.
         num_train_timesteps: T of the scheduler.
+        noise_shape: ``(C, *spatial)`` of the noise, where the diffusion is not of the image itself but of its latent.
     """
 
-    def __init__(self, keys: KeysCollection, num_train_timesteps: int) -> None:
+    def __init__(
+        self, keys: KeysCollection, num_train_timesteps: int, noise_shape: Sequence[int] | None = None
+    ) -> None:
         super().__init__(keys)
         if len(self.keys) != 1:
             raise ValueError(f"keys must name one image, got {self.keys}.")
         self.num_train_timesteps = num_train_timesteps
+        self.noise_shape = noise_shape
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
-        shape = d[self.keys[0]].shape
+        shape = d[self.keys[0]].shape if self.noise_shape is None else self.noise_shape
         d["noise"] = torch.from_numpy(self.R.standard_normal(tuple(shape)).astype("float32"))
         d["timesteps"] = torch.tensor(self.R.randint(self.num_train_timesteps))
         return d

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from .adversarial import DiffusionAdversarialTrainer as DiffusionAdversarialTrainer
+from .compression_objective import CompressionObjective as CompressionObjective
 from .ema_warm_up import EMAWarmUp as EMAWarmUp
 from .foreach_ema import ForeachEMAHandler as ForeachEMAHandler
 from .gradient_clipping import GradientClippingHandler as GradientClippingHandler
@@ -8,6 +9,7 @@ from .gradient_scaling import DiffusionTrainer as DiffusionTrainer
 from .initial_weights import load_initial_weights as load_initial_weights
 from .latent_batches import LatentBatches as LatentBatches
 from .predicted_image_loss import PredictedImageLoss as PredictedImageLoss
+from .prepare_batch import CompressionPrepareBatch as CompressionPrepareBatch
 from .prepare_batch import PredictedImagePrepareBatch as PredictedImagePrepareBatch
 from .prepare_batch import SampledDiffusionPrepareBatch as SampledDiffusionPrepareBatch
 from .resume import find_last_checkpoint as find_last_checkpoint
