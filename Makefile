@@ -1,9 +1,9 @@
-# make install | demo | test | test-slow | lint | evaluate | bench | tutorials      (DEVICE=cuda runs the tests on a GPU)
+# make install | demo | test | test-slow | lint | bundles | evaluate | bench | tutorials      (DEVICE=cuda runs the tests on a GPU)
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DEVICE ?= cpu
 BIN := .venv/bin
 
-.PHONY: install demo test test-slow lint evaluate bench tutorials
+.PHONY: install demo test test-slow lint bundles evaluate bench tutorials
 
 install: .venv/installed
 
@@ -26,6 +26,10 @@ test: lint
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow --device $(DEVICE)
+
+# Their configs/ from bundle.yaml and what they share, see monai_diffae/bundles/parts/README.md
+bundles: install
+	$(BIN)/python -m monai_diffae.bundles bundles/*
 
 # The numbers in docs/metrics.csv of both bundles
 evaluate: install

@@ -22,6 +22,7 @@ ARROWS = {
     "training": {"schedulers", "semantics", "inferers"},
     "results": {"semantics"},
     "metrics": {"schedulers", "semantics", "inferers"},
+    "bundles": set(),  # texts; what they name is imported when they run
     "demo": {"datasets"},  # and the bundles, by command
 }
 # Knows rooms above it, by their names alone: paths of earlier versions that lead to the new ones.

@@ -6,7 +6,6 @@ from .data_lists import common_root as common_root
 from .few_labels import few_shot_data as few_shot_data
 from .folders import find_images as find_images
 from .folders import find_volumes as find_volumes
-from .folders import split_volumes as split_volumes
 from .intensity import RescaleIntensityd as RescaleIntensityd
 from .item_cache import ItemCache as ItemCache
 from .labels import LabelsWhereShownd as LabelsWhereShownd
@@ -20,6 +19,7 @@ from .latents import encoding_fingerprint as encoding_fingerprint
 from .loading import LoadVolumed as LoadVolumed
 from .pairs import ImageChains as ImageChains
 from .pairs import find_chains as find_chains
+from .pairs import items_of_chains as items_of_chains
 from .pictures import CenterCropToAspectd as CenterCropToAspectd
 from .pictures import PasteIntoSourced as PasteIntoSourced
 from .pictures import PictureReader as PictureReader
@@ -30,6 +30,8 @@ from .sample_indices import SampleIndices as SampleIndices
 from .seeded import EndlessSampler as EndlessSampler
 from .seeded import RandDiffusionNoised as RandDiffusionNoised
 from .seeded import SeededDataset as SeededDataset
+from .splits import split_indices as split_indices
+from .splits import split_volumes as split_volumes
 from .volume_slices import VolumeSlices as VolumeSlices
 from .whole_volumes import WholeVolumes as WholeVolumes
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,12 +50,12 @@ def dicom_sources(files: Iterable[Path]) -> list[tuple[Path, str]]:
         tags = _read_tags(file, ["SeriesInstanceUID", "PatientID"])
         key = file.parent, str(tags.get("SeriesInstanceUID", file.name))
         series.setdefault(key, []).append((file, str(tags.get("PatientID", "") or "")))
-    folders = [folder for folder, _ in series]
+    counts = Counter(folder for folder, _ in series)
     sources = []
     for (folder, _), members in series.items():
-        if len(members) > 1 and folders.count(folder) > 1:
+        if len(members) > 1 and counts[folder] > 1:
             raise ValueError(
-                f"{folder} holds {folders.count(folder)} DICOM series, one of them of {len(members)} files; give each "
+                f"{folder} holds {counts[folder]} DICOM series, one of them of {len(members)} files; give each "
                 "series of several files a folder of its own."
             )
         sources.append((folder if len(members) > 1 else members[0][0], members[0][1]))

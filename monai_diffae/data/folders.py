@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from monai_diffae.data.data_lists import grouped_by_subject, read_data_list, with_subjects
 from monai_diffae.data.dicom import dicom_sources, is_dicom
 
-__all__ = ["find_images", "find_volumes", "split_volumes"]
+__all__ = ["find_images", "find_volumes"]
 
 _VOLUME_EXTENSIONS = (".nii", ".nii.gz", ".png", ".tif", ".tiff")
 _DICOM_EXTENSIONS = (".dcm", ".ima")  # usual ones, among others and none
@@ -17,44 +18,57 @@ _IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
 
 
 def find_images(
-    dataset_dir: str | os.PathLike, data_list: str | os.PathLike | None = None, data_list_key: str = "training"
+    dataset_dir: str | os.PathLike,
+    data_list: str | os.PathLike | None = None,
+    data_list_key: str = "training",
+    subject_pattern: str | None = None,
 ) -> list[dict[str, str]]:
     """The PNG, JPEG, TIFF and WebP files of a folder, or those that a list names, as a MONAI data list.
 
     Args:
         dataset_dir: searched with its subfolders.
         data_list: a MONAI data list (JSON), or a CSV with a column ``image`` or ``file``, instead of the search. Paths
-            are relative to it, or else to ``dataset_dir``.
+            are relative to it, or else to ``dataset_dir``. Other entries are kept if all items have them, as batches
+            need.
         data_list_key: of the list in a JSON file.
+        subject_pattern: regular expression that finds the subject in a path below ``dataset_dir``: its first group, or
+            all that it matches.
 
     Returns:
         ``[{"image": path}, ...]``, sorted by path, or as listed. If entries of a list have a ``subject``, all items do
-        (their own path where the list says none), and each subject's are together.
+        (their own path where the list says none), and each subject's are together; also by ``subject_pattern``.
 
     Raises:
         ValueError: if there is no such folder, no picture in it, another kind of file in the list, two whose names
-            differ in the extension only, and for what :func:`~monai_diffae.data.data_lists.read_data_list` refuses.
+            differ in the extension only, an image without a match of ``subject_pattern``, and for what
+            :func:`~monai_diffae.data.data_lists.read_data_list` refuses.
     """
     if data_list is not None:
-        items = read_data_list(data_list, Path(dataset_dir), data_list_key)
+        items = _shared_entries(read_data_list(data_list, Path(dataset_dir), data_list_key), "subject")
         files = [Path(item["image"]) for item in items]
         other = next((file for file in files if file.suffix.lower() not in _IMAGE_EXTENSIONS), None)
         if other is not None:
             raise ValueError(f"{data_list} names {other}, which is no picture ({', '.join(_IMAGE_EXTENSIONS)}).")
     else:
-        items = []
         files = sorted(p for p in Path(dataset_dir).rglob("*") if p.suffix.lower() in _IMAGE_EXTENSIONS)
+        items = [{"image": str(file)} for file in files]
     if not files:
         raise ValueError(
             f"No pictures ({', '.join(_IMAGE_EXTENSIONS)}) in dataset_dir {os.fspath(dataset_dir)!r}; give a folder "
             "that holds some."
         )
     _check_distinct(files, _IMAGE_EXTENSIONS)
+    if subject_pattern is not None:
+        return with_subjects(items, Path(dataset_dir), subject_pattern)
     if any(item.get("subject") for item in items):
-        return grouped_by_subject(
-            [{"image": item["image"], "subject": str(item.get("subject") or item["image"])} for item in items]
-        )
-    return [{"image": str(file)} for file in files]
+        return grouped_by_subject([{**item, "subject": str(item.get("subject") or item["image"])} for item in items])
+    return [{key: value for key, value in item.items() if key != "subject"} for item in items]
+
+
+def _shared_entries(items: Sequence[Mapping[str, Any]], *others: str) -> list[dict[str, Any]]:
+    """The items with what all of them have, and with ``others``."""
+    shared = set.intersection(*map(set, items)) | set(others)
+    return [{key: value for key, value in item.items() if key in shared} for item in items]
 
 
 def _check_distinct(files: list[Path], extensions: tuple[str, ...]) -> None:
@@ -104,8 +118,7 @@ def find_volumes(
     images = root / "images" if (root / "images").is_dir() else root
     if data_list is not None:
         items = read_data_list(data_list, root, data_list_key, tuple(masks or ()))
-        shared = set.intersection(*map(set, items)) | {"subject", *(masks or ())}
-        items = [{key: value for key, value in item.items() if key in shared} for item in items]
+        items = _shared_entries(items, "subject", *(masks or ()))
     else:
         items = [{"image": str(path)} | ({"subject": name} if name else {}) for path, name in _search(images)]
     if not items:
@@ -135,25 +148,3 @@ def _search(folder: Path) -> list[tuple[Path, str]]:
         elif not name.endswith(_OTHER_EXTENSIONS) and is_dicom(path):
             dicom.append(path)
     return sorted(found + dicom_sources(dicom))
-
-
-def split_volumes(data: list[dict[str, str]], fraction: float) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
-    """Split a data list into training and validation: the last ``fraction`` of the subjects, at least one, validate.
-
-    A subject is never on both sides. An item without ``subject`` is a subject of its own.
-
-    Raises:
-        ValueError: for a fraction outside (0, 1), or fewer than two subjects.
-    """
-    subjects = list(dict.fromkeys(item.get("subject", item["image"]) for item in data))
-    if not 0 < fraction < 1 or len(subjects) < 2:
-        raise ValueError(
-            f"Expected a fraction in (0, 1) and volumes of two subjects or more to split into training and validation, "
-            f"got {fraction} and {len(data)} volumes of {len(subjects)} subjects."
-        )
-    count = min(max(1, round(fraction * len(subjects))), len(subjects) - 1)
-    held_out = set(subjects[-count:])
-    sides: tuple[list, list] = ([], [])
-    for item in data:
-        sides[item.get("subject", item["image"]) in held_out].append(item)
-    return sides

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 from torch.utils.data import Dataset
@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from monai_diffae.data.volume_slices import VolumeSlices
 from monai_diffae.support.names import joined_stem, named_from, source_stem
 
-__all__ = ["ImageChains", "find_chains"]
+__all__ = ["ImageChains", "find_chains", "items_of_chains"]
 
 
 def find_chains(
@@ -59,18 +59,26 @@ def find_chains(
         names = _read_pairs(pairs_file)
         roots = [os.path.dirname(os.path.abspath(pairs_file)), dataset_dir]
     else:
-        names = [list(pair) for pair in pairwise(files)]
+        names = [list(pair) for pair in itertools.pairwise(files)]
         if not names:
             raise ValueError(
                 f"Two files or more are needed, to join each with the next; dataset_dir {os.fspath(dataset_dir)!r} "
                 f"has {len(files)}."
             )
     chains = [[_find(name, roots, files) for name in chain] for chain in names]
-    for i, chain in enumerate(chains):
-        if chain in chains[:i]:
-            raise ValueError(f"The pair {names[i]} is given twice.")
+    seen: set[tuple[str, ...]] = set()
+    for given_names, chain in zip(names, chains):
+        if tuple(chain) in seen:
+            raise ValueError(f"The pair {given_names} is given twice.")
+        seen.add(tuple(chain))
     _check_distinct_results(chains, dataset_dir)
     return chains
+
+
+def items_of_chains(data: Sequence[Mapping[str, Any]], chains: Sequence[Sequence[str]]) -> list[Mapping[str, Any]]:
+    """The items of a data list that chains (:func:`find_chains`) name, in the order of the list."""
+    named = set(itertools.chain.from_iterable(chains))
+    return [item for item in data if item["image"] in named]
 
 
 def _check_distinct_results(chains: Sequence[Sequence[str]], root: str | os.PathLike) -> None:
@@ -155,7 +163,7 @@ class ImageChains(Dataset):
         starts = data.volume_starts if isinstance(data, VolumeSlices) else list(range(len(data) + 1))
         if len(starts) - 1 != len(sources):
             raise ValueError(f"data has images of {len(starts) - 1} files, but sources names {len(sources)} files.")
-        places = {source["image"]: range(*ends) for source, ends in zip(sources, pairwise(starts))}
+        places = {source["image"]: range(*ends) for source, ends in zip(sources, itertools.pairwise(starts))}
         self.data = data
         self._index: list[tuple[int, tuple[int, ...]]] = []  # (chain, the places of its images in data)
         for number, chain in enumerate(chains):

@@ -130,7 +130,12 @@ def test_listed_images_are_trained_on(case, tmp_path):
     bundle.root, bundle.configs, bundle.options = case.bundle.root, case.bundle.configs, options | TRAINING
     trained = bundle.run("train", workflow_type="train", output_dir=str(tmp_path))
     sides = trained.parser.get_parsed_content("split")
-    assert [[Path(item["image"]).parent.name for item in side] for side in sides] == [["0", "1", "2"], ["3", "4"]]
+    names = [[Path(item["image"]).parent.name for item in side] for side in sides]
+    assert [len(side) for side in names] == [3, 2]
+    assert sorted(names[0] + names[1]) == ["0", "1", "2", "3", "4"]
+    latent = case.bundle.workflow("inference", "train_latent", workflow_type="train", val_fraction=0.4)
+    data, places = (latent.parser.get_parsed_content(name) for name in ("data", "split"))
+    assert [[Path(data[i]["image"]).parent.name for i in side] for side in places] == names
     assert (tmp_path / "models" / "model.pt").exists()
     assert not (case.folder / "elsewhere").exists()
 

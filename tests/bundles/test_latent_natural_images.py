@@ -12,6 +12,8 @@ from latent_workflows import Bundle, read_table, root_cause, weights_of
 from PIL import Image
 from skimage.data import lfw_subset
 
+from monai_diffae.data import find_images, split_indices
+
 NUM_FACES = 24
 
 
@@ -37,13 +39,15 @@ def trained(tmp_path_factory, bundle):
     return folder
 
 
-def test_training_writes_weights_statistics_codes_and_a_log(trained):
+def test_training_writes_weights_statistics_codes_and_a_log(trained, bundle):
     state = torch.load(trained / "models" / "latent.pt", weights_only=True)
     assert state["out.weight"].shape == (8, 32 + 8)
     statistics = torch.load(trained / "models" / "statistics.pt", weights_only=True)
     latents = torch.load(trained / "latents.pt", weights_only=True)["latents"]
     assert latents["source"].tolist() == list(range(NUM_FACES))
-    codes = latents["z_sem"][: NUM_FACES - 1]  # one file validates
+    training, held_out = split_indices(find_images(bundle.options["dataset_dir"]), 0.05)
+    assert len(held_out) == 1
+    codes = latents["z_sem"][training]
     torch.testing.assert_close(statistics, {"mean": codes.mean(dim=0), "std": codes.std(dim=0)})
     rows = read_table(trained / "training_log.csv")
     assert [row["iteration"] for row in rows] == ["2", "4"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from monai_diffae.data import common_root, find_images, find_volumes, split_volumes
+from monai_diffae.data import common_root, find_images, find_volumes
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -125,15 +125,23 @@ def test_subjects_are_told_by_a_pattern_where_there_is_one(tmp_path):
         find_volumes(tmp_path, subject_pattern="q")
 
 
-def test_a_subject_is_on_one_side_of_a_split(tmp_path):
-    touch(tmp_path, *(f"p{subject}/{k}.nii" for subject in range(5) for k in range(4)))
-    data = find_volumes(tmp_path)
-    training, validation = split_volumes(data, 0.3)
-    assert {item["subject"] for item in training} == {"p0", "p1", "p2"}
-    assert {item["subject"] for item in validation} == {"p3", "p4"}
-    assert training + validation == data
-    with pytest.raises(ValueError, match="4 volumes of 1 subjects"):
-        split_volumes(data[:4], 0.5)
+def test_subjects_of_pictures_are_told_by_a_pattern_alone(tmp_path):
+    touch(tmp_path, "T1/p7_a.png", "T2/p7_b.png", "T1/p8.png")
+    assert all("subject" not in item for item in find_images(tmp_path))
+    data = find_images(tmp_path, subject_pattern=r"/(p\d+)")
+    assert names(data, tmp_path) == [("T1/p7_a.png", "p7"), ("T2/p7_b.png", "p7"), ("T1/p8.png", "p8")]
+    with pytest.raises(ValueError, match=r"finds nothing in T1/p7_a\.png"):
+        find_images(tmp_path, subject_pattern="q")
+
+
+def test_what_all_pictures_of_a_list_have_is_kept(tmp_path):
+    touch(tmp_path, "a.png", "b.png")
+    (tmp_path / "list.csv").write_text("file,label,note\na.png,1,x\nb.png,0,\n")
+    data = find_images(tmp_path, data_list=tmp_path / "list.csv")
+    assert data == [
+        {"image": str(tmp_path / "a.png"), "label": "1"},
+        {"image": str(tmp_path / "b.png"), "label": "0"},
+    ]
 
 
 def test_hidden_files_are_not_found(tmp_path):

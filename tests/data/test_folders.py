@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from monai_diffae.data import find_images, find_volumes, split_volumes
+from monai_diffae.data import find_images, find_volumes
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -81,24 +81,3 @@ def test_names_that_differ_in_the_extension_only_are_refused(tmp_path, find, nam
 )
 def test_names_that_differ_otherwise_are_not(tmp_path, find, names):
     assert len(find(touch(tmp_path, *names))) == 3
-
-
-def data_list(count: int) -> list[dict[str, str]]:
-    return [{"image": f"{i}.nii"} for i in range(count)]
-
-
-@pytest.mark.parametrize(
-    ("count", "fraction", "validation"),
-    [(10, 0.2, 2), (20, 0.05, 1), (10, 0.01, 1), (2, 0.5, 1), (2, 0.99, 1), (10, 0.99, 9), (7, 0.3, 2)],
-)
-def test_the_last_files_validate_and_both_parts_have_some(count, fraction, validation):
-    data = data_list(count)
-    train, held_out = split_volumes(data, fraction)
-    assert len(held_out) == validation
-    assert train + held_out == data
-
-
-@pytest.mark.parametrize(("count", "fraction"), [(10, 0.0), (10, 1.0), (10, -0.1), (1, 0.5), (0, 0.5)])
-def test_what_cannot_be_split_is_refused(count, fraction):
-    with pytest.raises(ValueError, match=rf"Expected a fraction .* got {fraction} and {count} volumes"):
-        split_volumes(data_list(count), fraction)

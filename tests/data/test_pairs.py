@@ -11,7 +11,7 @@ from monai.data import DataLoader, Dataset, MetaTensor, decollate_batch
 from monai.transforms import LoadImaged
 from PIL import Image
 
-from monai_diffae.data import ImageChains, VolumeSlices, find_chains, find_images
+from monai_diffae.data import ImageChains, VolumeSlices, find_chains, find_images, items_of_chains
 
 FILES = ("a.png", "b.png", "sub/a.png", "sub/c.png")
 
@@ -113,6 +113,12 @@ def test_a_table_that_cannot_be_used_is_refused(dataset_dir, tmp_path, header, r
 def test_a_single_file_cannot_be_joined_with_the_next(dataset_dir):
     with pytest.raises(ValueError, match=r"Two files or more are needed, .* has 1"):
         find_chains(find_images(dataset_dir)[:1], dataset_dir)
+
+
+def test_the_items_of_chains_are_those_named_in_the_order_of_the_list():
+    data = [{"image": name, "subject": name.upper()} for name in "abcde"]
+    assert items_of_chains(data, [["d", "a"], ["a", "b"]]) == [data[0], data[1], data[3]]
+    assert items_of_chains(data, []) == []
 
 
 def pictures(dataset_dir: Path, **given) -> ImageChains:

@@ -1,0 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bundles made of parts: what they share is written once, in ``parts``; what a bundle adds, in its ``bundle.yaml``."""
+
+from .building import build_bundle as build_bundle
+from .building import built_files as built_files
