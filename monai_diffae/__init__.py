@@ -14,7 +14,7 @@ from monai_diffae.support import old_names as _old_names
 __version__ = "0.2.0.dev0"
 
 _ROOMS = {
-    *("bundles", "checkpoints", "data", "datasets", "inferers", "networks"),
+    *("bundles", "checkpoints", "data", "datasets", "inferers", "metrics", "networks"),
     *("results", "schedulers", "semantics", "support", "training"),
 }
 

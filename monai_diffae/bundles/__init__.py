@@ -3,3 +3,6 @@
 
 from .building import build_bundle as build_bundle
 from .building import built_files as built_files
+from .finding import bundle_folders as bundle_folders
+from .finding import find_bundle as find_bundle
+from .new_bundle import new_bundle as new_bundle

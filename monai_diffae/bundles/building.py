@@ -11,7 +11,7 @@ import yaml
 
 from .composition import blocks, entries, fill, override
 
-__all__ = ["build_bundle", "built_files"]
+__all__ = ["BundleSource", "build_bundle", "built_files"]
 
 PARTS = Path(__file__).parent / "parts"
 SOURCE = "bundle.yaml"
@@ -25,10 +25,9 @@ def built_files(folder: Path) -> dict[str, str]:
         folder: a bundle with a ``bundle.yaml``; its name is the bundle's.
 
     Raises:
-        FileNotFoundError: without a ``bundle.yaml``.
-        ValueError: where the source names what the parts do not have; the message begins with the file.
+        ValueError: without a ``bundle.yaml``, or where it names what the parts do not have.
     """
-    source = _Source(folder)
+    source = BundleSource(folder)
     configs = {f"configs/{name}.yaml": source.config(name) for name in source.config_names}
     source.check_all_used()
     inference = yaml.safe_load(configs["configs/inference.yaml"])
@@ -57,11 +56,22 @@ def build_bundle(folder: Path) -> list[str]:
     return written
 
 
-class _Source:
-    """A bundle's own part and the parts of its kind."""
+class BundleSource:
+    """A bundle's own part, its ``bundle.yaml``, and the parts of its kind.
+
+    Args:
+        folder: of the bundle.
+
+    Attributes:
+        own_blocks: from names to texts at the margin.
+        changes: of each configuration, or ``both``, from ids to their entries.
+    """
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
         self.path = folder / SOURCE
+        if not self.path.is_file():
+            raise ValueError(f"{folder} has no {SOURCE}, from which its configurations are built.")
         text = self.path.read_text()
         self.values = yaml.safe_load(text)
         kinds = sorted(path.name for path in PARTS.iterdir() if path.is_dir() and path.name != "common")
@@ -71,7 +81,7 @@ class _Source:
         self.common = {path.stem: path.read_text() for path in (PARTS / "common").glob("*.yaml")}
         self.of_kind = {path.stem: path.read_text() for path in (PARTS / self.kind).glob("*.yaml")}
         self.words = {
-            "bundle": folder.resolve().name,
+            "bundle": self.folder.name,
             **yaml.safe_load(self.common.pop("words")),
             **yaml.safe_load(self.of_kind.pop("words")),
             **self.values.get("words", {}),

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether single numbers of z_sem stand for single attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from sklearn.linear_model import LassoCV
+from sklearn.metrics import roc_auc_score
+from sklearn.preprocessing import StandardScaler
+
+__all__ = ["dci", "dci_from_importance", "linear_importance", "total_auroc_difference"]
+
+_CAPTURED = 0.75  # AUROC of a single number from which it counts as holding an attribute
+
+
+def linear_importance(features: np.ndarray, labels: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Importance of each feature for each attribute: absolute weights of a lasso on standardised features, whose
+    strength is chosen by cross-validation; and how well that does.
+
+    Args:
+        features: shape ``(N, D)``.
+        labels: K attributes, shape ``(N,)`` each, without NaN; 0 and 1 are numbers like others.
+
+    Returns:
+        Importances ``(D, K)``, in standard deviations of the label, and R^2 on the images themselves, ``(K,)``.
+    """
+    z = StandardScaler().fit_transform(features)
+    importances, informativeness = [], []
+    for values in labels.values():
+        model = LassoCV(alphas=20).fit(z, values)
+        importances.append(np.abs(model.coef_) / values.std())
+        informativeness.append(model.score(z, values))
+    return np.stack(importances, axis=1), np.array(informativeness)
+
+
+def dci_from_importance(importance: np.ndarray) -> dict[str, float]:
+    """Disentanglement and completeness from importances R of D features for K attributes.
+
+    Disentanglement of feature i: ``1 - H_K(R_i / sum_k R_ik)``, entropy to the base K, and their mean weighted by
+    ``sum_k R_ik``: 1 if every feature serves one attribute. Completeness of attribute k:
+    ``1 - H_D(R_k / sum_i R_ik)``, to the base D, and their mean weighted likewise: 1 if one feature holds it.
+
+    References:
+        Eastwood and Williams, A Framework for the Quantitative Evaluation of Disentangled Representations, ICLR 2018;
+        the weights of the attributes are one each there where all have equal importance.
+
+    Args:
+        importance: not negative, shape ``(D, K)`` with D and K of 2 or more.
+
+    Raises:
+        ValueError: for another shape, or importances that are all 0.
+    """
+    if importance.ndim != 2 or min(importance.shape) < 2 or not importance.sum() > 0:
+        raise ValueError(f"Expected importances (D, K), D and K of 2 or more, not all 0; got {importance.shape}.")
+
+    def one_minus_entropy(rows: np.ndarray) -> float:
+        totals = rows.sum(axis=1)
+        used = totals > 0
+        p = rows[used] / totals[used, None]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            entropy = -np.where(p > 0, p * np.log(p), 0.0).sum(axis=1) / np.log(rows.shape[1])
+        return float(np.average(1 - entropy, weights=totals[used]))
+
+    return {"disentanglement": one_minus_entropy(importance), "completeness": one_minus_entropy(importance.T)}
+
+
+def dci(features: np.ndarray, labels: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Disentanglement, completeness and informativeness (mean of :func:`linear_importance`'s second result) of features
+    ``(N, D)`` for two attributes or more, ``(N,)`` each."""
+    importance, informativeness = linear_importance(features, labels)
+    return dci_from_importance(importance) | {"informativeness": float(informativeness.mean())}
+
+
+def total_auroc_difference(features: np.ndarray, labels: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """TAD: for each binary attribute that a single feature holds (AUROC of 0.75 or more, in either direction), the
+    highest AUROC of a single feature minus the second highest; their sum, and the number of such attributes.
+
+    References:
+        Yeats et al., NashAE: Disentangling Representations through Adversarial Covariance Minimization, ECCV 2022.
+        They leave out attributes that others imply; here the caller chooses.
+
+    Args:
+        features: shape ``(N, D)``, D of 2 or more.
+        labels: 0 or 1, shape ``(N,)`` each.
+
+    Raises:
+        ValueError: for fewer features, or labels that are not 0 and 1, both of them present.
+    """
+    if features.ndim != 2 or features.shape[1] < 2:
+        raise ValueError(f"Expected features (N, D) with D of 2 or more, got {features.shape}.")
+    total, captured = 0.0, 0
+    for name, values in labels.items():
+        if set(np.unique(values)) != {0.0, 1.0}:
+            raise ValueError(f"Attribute {name!r} needs labels of 0 and 1, both of them present.")
+        aurocs = np.array([roc_auc_score(values, feature) for feature in features.T])
+        second, first = np.sort(np.maximum(aurocs, 1 - aurocs))[-2:]
+        if first >= _CAPTURED:
+            total, captured = total + first - second, captured + 1
+    return {"tad": float(total), "captured": float(captured)}

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A new bundle is complete, fits MONAI's checks, and trains on a folder of files that nobody prepared."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+import yaml
+from monai.bundle import ConfigWorkflow
+from PIL import Image
+
+from monai_diffae.bundles import bundle_folders, new_bundle
+
+REPOSITORY = Path(__file__).parents[2]
+BUNDLES = REPOSITORY / "bundles"
+NAMES = sorted(path.parent.name for path in BUNDLES.glob("*/bundle.yaml"))
+FEW_STEPS = {"num_inference_steps": 2, "num_inversion_steps": 2, "num_workers": 0}
+
+
+def jpegs(folder: Path, num: int = 12) -> Path:
+    """Colour photographs of odd sizes: a bright disc on a slope."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for k in range(num):
+        rows, columns = np.mgrid[0:44, 0:60] / 60
+        disc = (rows - rng.uniform(0.2, 0.5)) ** 2 + (columns - rng.uniform(0.2, 0.8)) ** 2 < rng.uniform(0.01, 0.04)
+        picture = np.stack([columns, rows, disc], axis=-1) * 255
+        Image.fromarray(picture.astype(np.uint8)).save(folder / f"{k:02}.jpg")
+    return folder
+
+
+def niftis(folder: Path, num: int = 4) -> Path:
+    """Volumes of 2 mm with a ball in an ellipsoid, a subject each."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for k in range(num):
+        x, y, z = np.mgrid[-1:1:48j, -1:1:56j, -1:1:40j]
+        head = x**2 / 0.8 + y**2 / 0.9 + z**2 / 0.8 < 1
+        ball = (x - rng.uniform(-0.3, 0.3)) ** 2 + (y - rng.uniform(-0.3, 0.3)) ** 2 + z**2 < 0.05
+        volume = (head * 800.0 - (head & ball) * 500 + head * rng.normal(0, 20, head.shape)).clip(0)
+        nib.save(nib.Nifti1Image(volume.astype(np.int16), np.diag([2.0, 2, 2, 1])), folder / f"sub-{k}.nii.gz")
+    return folder
+
+
+def train(bundle: Path, **overrides) -> ConfigWorkflow:
+    workflow = ConfigWorkflow(
+        str(bundle / "configs" / "train.yaml"),
+        logging_file=False,
+        workflow_type="train",
+        bundle_root=str(bundle),
+        **(FEW_STEPS | overrides),
+    )
+    workflow.initialize()
+    assert workflow.check_properties() == []
+    workflow.run()
+    return workflow
+
+
+def test_a_new_bundle_trains_on_jpegs_and_what_it_trained_reconstructs(tmp_path):
+    bundle = new_bundle("photos", "natural_images_diffae", tmp_path)
+    train(bundle, dataset_dir=str(jpegs(tmp_path / "jpegs")), max_iterations=2, batch_size=4)
+    weights = torch.load(bundle / "runs" / "train" / "models" / "model.pt", weights_only=True)
+    torch.save(weights, bundle / "models" / "model.pt")
+    workflow = ConfigWorkflow(
+        str(bundle / "configs" / "inference.yaml"),
+        logging_file=False,
+        workflow_type="infer",
+        bundle_root=str(bundle),
+        dataset_dir=str(tmp_path / "jpegs"),
+        output_dir=str(tmp_path / "out"),
+        inversion="explicit",
+        progress=False,
+        num_inference_steps=2,
+    )
+    workflow.initialize()
+    assert workflow.check_properties() == []
+    workflow.run()
+    assert len(list((tmp_path / "out").glob("*_reconstruction.png"))) == 12
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("like", "make"), [("brain_slices_diffae", niftis), ("natural_images_diffae", jpegs)])
+def test_a_new_bundle_trains_by_the_command_of_its_page(like, make, tmp_path):
+    bundle = new_bundle("my_bundle", like, tmp_path / "bundles")
+    data = make(tmp_path / "data")
+    command = [sys.executable, "-m", "monai.bundle", "run", "--bundle_root", str(bundle)]
+    command += ["--config_file", str(bundle / "configs" / "train.yaml"), "--dataset_dir", str(data)]
+    command += ["--max_iterations", "20", "--batch_size", "4"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    assert (bundle / "runs" / "train" / "models" / "model.pt").exists()
+    rows = (bundle / "runs" / "train" / "training_log.csv").read_text().splitlines()
+    assert rows[-1].startswith("20,") or ",20," in rows[-1]
+
+
+@pytest.mark.parametrize("like", NAMES)
+def test_a_new_bundle_is_complete_and_says_nothing_of_the_data_of_the_other(like, tmp_path):
+    bundle = new_bundle("my_bundle", like, tmp_path / "made" / "here")
+    assert bundle == tmp_path / "made" / "here" / "my_bundle"
+    assert [path.name for path in bundle.parent.iterdir()] == ["my_bundle"]
+    found = {path.relative_to(bundle).as_posix() for path in bundle.rglob("*")}
+    tracked = {f"configs/{path.name}" for path in (BUNDLES / like / "configs").iterdir() if path.is_file()}
+    assert found == {"LICENSE", "bundle.yaml", "configs", "docs", "docs/README.md", "models"} | tracked
+
+    metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
+    jsonschema.validate(metadata, json.loads((REPOSITORY / "tests" / "data" / "meta_schema_20240725.json").read_text()))
+    assert "my_bundle" in metadata["name"]
+    for config in ("train", "inference"):
+        new, old = (yaml.safe_load((f / "configs" / f"{config}.yaml").read_text()) for f in (bundle, BUNDLES / like))
+        for same in ("network_def", "z_dim", "image_size", "scheduler"):
+            assert new[same] == old[same]
+        assert "datasets" not in str(new)
+        assert f"bundles/{like}" not in (bundle / "configs" / f"{config}.yaml").read_text()
+    own = yaml.safe_load((bundle / "bundle.yaml").read_text())
+    assert set(own) <= {"kind", "metadata", "blocks", "both", "train", "train_latent", "inference", "sample"}
+
+
+def test_a_new_bundle_can_be_made_like_a_new_one(tmp_path):
+    first = new_bundle("first", NAMES[0], tmp_path)
+    text = (first / "bundle.yaml").read_text()
+    (first / "bundle.yaml").write_text(text + "\nboth:\n  z_dim: 17\n")
+    second = new_bundle("second", first, tmp_path)
+    assert yaml.safe_load((second / "configs" / "train.yaml").read_text())["z_dim"] == 17
+
+
+@pytest.mark.parametrize("name", ["", "my bundle", "../up", "1st", "a/b", ".hidden", "neu\n", "größe"])
+def test_a_bad_name_is_refused_and_nothing_is_written(name, tmp_path):
+    with pytest.raises(ValueError, match="name should be letters, digits"):
+        new_bundle(name, NAMES[0], tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_there_already_stays(tmp_path):
+    (tmp_path / "mine").write_text("my file")
+    with pytest.raises(FileExistsError, match=r"mine exists already; choose another name or output_dir"):
+        new_bundle("mine", NAMES[0], tmp_path)
+    assert (tmp_path / "mine").read_text() == "my file"
+
+
+@pytest.mark.parametrize(
+    ("like", "message"),
+    [
+        ("brain_slice_diffae", r"no bundle 'brain_slice_diffae': neither .* Did you mean brain_slices_diffae\?"),
+        ("/nowhere/else", r"no bundle '/nowhere/else': neither a folder with configs/metadata\.json nor one of brain"),
+    ],
+)
+def test_a_bundle_that_is_not_found_is_named_with_those_that_are(like, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        new_bundle("mine", like, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bundle_that_is_not_built_of_parts_cannot_be_followed(tmp_path):
+    (tmp_path / "zoo" / "configs").mkdir(parents=True)
+    (tmp_path / "zoo" / "configs" / "metadata.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"zoo has no bundle\.yaml"):
+        new_bundle("mine", tmp_path / "zoo", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["zoo"]
+
+
+def test_bundles_are_found_by_name():
+    assert set(NAMES) <= set(bundle_folders())
