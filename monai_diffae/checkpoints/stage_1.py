@@ -2,14 +2,15 @@
 from __future__ import annotations
 
 import os
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import torch
 import torch.nn as nn
 
 from monai_diffae.checkpoints.weights import load_weights
 
-__all__ = ["check_stage_1", "load_stage_1"]
+__all__ = ["load_stage_1"]
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -17,32 +18,32 @@ Network = TypeVar("Network", bound=nn.Module)
 def load_stage_1(network: Network, path: str | os.PathLike) -> Network:
     """Load the compression model of a :class:`~monai_diffae.networks.LatentSpaceAutoencoder`; returns the network.
 
+    From then on it cannot be exchanged: a checkpoint that was trained on the latents of other weights is refused, since
+    its latents mean other images.
+
     Args:
-        network: on its device.
+        network: on any device.
         path: a plain state dict of the MONAI ``AutoencoderKL`` or ``VQVAE``, as ``train_autoencoder.yaml`` writes it.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is of another model.
+        ValueError: if it is of another model; and later, when a state dict with another compression model is loaded.
     """
-    load_weights(network.stage_1.model, path)
-    return network
-
-
-def check_stage_1(network: nn.Module, path: str | os.PathLike) -> None:
-    """After a run was resumed: latents of another compression model would mean other images.
-
-    Args:
-        network: with the weights of the checkpoint.
-        path: of the compression model that was given to this run.
-
-    Raises:
-        ValueError: if the checkpoint was trained on the latents of other weights.
-    """
-    given = torch.load(path, map_location="cpu", weights_only=True)
-    trained_on = network.stage_1.model.state_dict()
-    if any(not torch.equal(value.cpu(), given[name]) for name, value in trained_on.items()):
-        raise ValueError(
-            f"The checkpoint was trained on latents of another compression model than {os.fspath(path)!r}; give that "
-            "one with stage_1_path, or start afresh with another output_dir or resume=false."
+    if not os.path.isfile(path):
+        raise FileNotFoundError(
+            f"There is no compression model {os.fspath(path)!r}: train one with train_autoencoder.yaml, or give the "
+            "weights of one with stage_1_path."
         )
+    model = load_weights(network.stage_1.model, path)
+
+    def check(module: nn.Module, state_dict: Mapping[str, torch.Tensor], prefix: str, *_: Any) -> None:
+        for name, value in module.state_dict().items():
+            loaded = state_dict.get(prefix + name)
+            if loaded is not None and not torch.equal(loaded.cpu(), value.cpu()):
+                raise ValueError(
+                    f"These weights were trained on latents of another compression model than {os.fspath(path)!r}; "
+                    "give that one with stage_1_path, or start afresh with another output_dir or resume=false."
+                )
+
+    model.register_load_state_dict_pre_hook(check)
+    return network

@@ -7,5 +7,4 @@ from .denoising_unet import DiffAEUNet as DiffAEUNet
 from .diffusion_autoencoder import DiffusionAutoencoder as DiffusionAutoencoder
 from .latent_denoiser import LatentDenoiser as LatentDenoiser
 from .latent_space import LatentSpaceAutoencoder as LatentSpaceAutoencoder
-from .seeded_autoencoder_kl import SeededAutoencoderKL as SeededAutoencoderKL
 from .semantic_encoder import SemanticEncoder as SemanticEncoder

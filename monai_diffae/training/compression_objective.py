@@ -50,18 +50,18 @@ class CompressionObjective(Inferer):
         self.perceptual_weight = perceptual_weight
         self.kl: torch.Tensor | None = None
 
-    def __call__(self, inputs: torch.Tensor, network: nn.Module, noise: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+    def __call__(self, inputs: torch.Tensor, network: nn.Module) -> torch.Tensor:  # type: ignore[override]
         """
         Args:
             inputs: images in [-1, 1], shape ``(B, C, *spatial)``.
-            network: an ``AutoencoderKL``, wrapped or not: it is called with both, see :class:`SeededAutoencoderKL`.
-            noise: standard normal of the latents' shape, by which the posterior is sampled.
+            network: an ``AutoencoderKL``, wrapped or not. It samples its posterior by PyTorch's global generator, which
+                our trainers seed in every iteration.
 
         Returns:
             The reconstruction of a sample of the posterior, shape of ``inputs``.
         """
         images = convert_to_tensor(inputs, track_meta=False)
-        reconstruction, mean, sigma = network(images, noise)
+        reconstruction, mean, sigma = network(images)
         self.kl = kl_divergence(mean, sigma) / images[0].numel()
         return reconstruction
 

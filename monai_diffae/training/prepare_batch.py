@@ -71,7 +71,7 @@ class PredictedImagePrepareBatch(SampledDiffusionPrepareBatch):
 
 
 class CompressionPrepareBatch(PrepareBatch):
-    """For the compression model (stage 1): images are their own targets, ``noise`` is what samples the posterior."""
+    """For the compression model (stage 1): images are their own targets."""
 
     def __call__(
         self,
@@ -79,11 +79,7 @@ class CompressionPrepareBatch(PrepareBatch):
         device: str | torch.device | None = None,
         non_blocking: bool = False,
         **kwargs: Any,
-    ) -> tuple[torch.Tensor, torch.Tensor, tuple, dict]:
-        """From a batch with ``image`` and, in training, ``noise`` to (images, images, (), the inferer's keywords)."""
-        images, *noise = (
-            batchdata[key].to(device, non_blocking=non_blocking, **kwargs)
-            for key in ("image", "noise")
-            if key in batchdata
-        )
-        return images, images, (), {"noise": noise[0]} if noise else {}
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """From a batch with ``image`` to (images, images)."""
+        images = batchdata["image"].to(device, non_blocking=non_blocking, **kwargs)
+        return images, images

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
+import copy
+
 import pytest
 import torch
 from conftest import randomize, tiny_autoencoder_kl
 
-from monai_diffae.checkpoints import check_stage_1, load_stage_1
-from monai_diffae.data import LatentImages, fit_scale_factor
+from monai_diffae.checkpoints import load_stage_1
+from monai_diffae.data import LatentImages
 from monai_diffae.networks import Compression, DiffAEUNet, DiffusionAutoencoder, LatentSpaceAutoencoder, SemanticEncoder
 
 
@@ -40,19 +42,26 @@ def test_latents_are_computed_once_while_their_fingerprint_holds(data, tmp_path)
     assert not torch.allclose(other.latents, first.latents)
 
 
-@pytest.mark.parametrize("num_images", [2, 64])
-def test_scale_factor_is_that_of_some_images(data, num_images):
+def test_augmented_images_have_no_latents_but_a_scale_factor(data):
     network = network_of()
-    fit_scale_factor(data, network, num_images=num_images)
-    some = [0, 3] if num_images == 2 else range(6)
-    latents = network.to_latent(torch.stack([data[k]["image"] for k in some]))
+    images = LatentImages(data, network, path=None)
+    assert set(images[2]) == {"image", "volume"}
+    latents = network.to_latent(torch.stack([item["image"] for item in data]))
     assert float(latents.std()) == pytest.approx(1, rel=1e-4)
 
 
-def test_weights_of_the_compression_model_are_loaded_and_told_from_others(tmp_path):
+def test_weights_of_the_compression_model_are_loaded_and_not_exchanged(tmp_path):
     source = network_of(seed=7)
     torch.save(source.stage_1.model.state_dict(), tmp_path / "stage_1.pt")
     network = load_stage_1(network_of(), tmp_path / "stage_1.pt")
-    check_stage_1(network, tmp_path / "stage_1.pt")
-    with pytest.raises(ValueError, match=r"another compression model than .*stage_1\.pt"):
-        check_stage_1(network_of(), tmp_path / "stage_1.pt")
+    torch.testing.assert_close(network.stage_1.model.state_dict(), source.stage_1.model.state_dict(), rtol=0, atol=0)
+    network.load_state_dict(source.state_dict())
+    copy.deepcopy(network).load_state_dict(source.state_dict())  # as of a moving average
+    for other in (network, copy.deepcopy(network)):
+        with pytest.raises(ValueError, match=r"another compression model than .*stage_1\.pt"):
+            other.load_state_dict(network_of().state_dict())
+
+
+def test_missing_compression_model_is_told_how_to_make(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"train one with train_autoencoder\.yaml"):
+        load_stage_1(network_of(), tmp_path / "stage_1.pt")
