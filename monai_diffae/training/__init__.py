@@ -8,6 +8,8 @@ from .gradient_clipping import GradientClippingHandler as GradientClippingHandle
 from .gradient_norm import GradientNormRecorder as GradientNormRecorder
 from .initial_weights import load_initial_weights as load_initial_weights
 from .latent_batches import LatentBatches as LatentBatches
+from .muon import Muon as Muon
+from .optimizers import make_optimizer as make_optimizer
 from .predicted_image_loss import PredictedImageLoss as PredictedImageLoss
 from .prepare_batch import CompressionPrepareBatch as CompressionPrepareBatch
 from .prepare_batch import PredictedImagePrepareBatch as PredictedImagePrepareBatch

@@ -47,7 +47,7 @@ def resume_training(checkpoint_dir: str | os.PathLike, to_load: Mapping[str, Any
         Iterations done so far.
 
     Raises:
-        ValueError: if the checkpoint is of another network; nothing has changed then.
+        ValueError: if the checkpoint is of another network or optimiser; nothing has changed then.
     """
     path = find_last_checkpoint(checkpoint_dir)
     if path is None:
@@ -60,6 +60,12 @@ def resume_training(checkpoint_dir: str | os.PathLike, to_load: Mapping[str, Any
                 f"The checkpoint {os.fspath(path)!r} is of another network: {differences}; or start afresh, with "
                 "another output_dir or resume=false."
             )
+    for name in [name for name, part in to_load.items() if isinstance(part, torch.optim.Optimizer)]:
+        if name in checkpoint and _of_another_kind(checkpoint[name], to_load[name]):
+            raise ValueError(
+                f"The checkpoint {os.fspath(path)!r} is of another optimizer than {type(to_load[name]).__name__}: set "
+                "optimizer to the one of that run; or start afresh, with another output_dir or resume=false."
+            )
     # A scaler is only there if the run that is resumed was in float16 as well.
     scalers = {name: scaler for name, scaler in getattr(trainer, "scalers", {}).items() if name in checkpoint}
     Checkpoint.load_objects(dict(to_load) | scalers, checkpoint)
@@ -71,6 +77,12 @@ def resume_training(checkpoint_dir: str | os.PathLike, to_load: Mapping[str, Any
     trainer.load_state_dict(progress)
     logger.info(f"Resumed from {path} at iteration {iteration}.")
     return iteration
+
+
+def _of_another_kind(state: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> bool:
+    """Whether each has a setting that the other lacks; one side alone has some after an update of PyTorch."""
+    saved, own = set(state["param_groups"][0]), set(optimizer.param_groups[0])
+    return bool(saved - own - {"initial_lr"}) and bool(own - saved - {"initial_lr"})
 
 
 def run_to_end(trainer: Trainer) -> None:
