@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from .adversarial import DiffusionAdversarialTrainer as DiffusionAdversarialTrainer
 from .checkpoints import RunCheckpoints as RunCheckpoints
+from .compression_objective import CompressionObjective as CompressionObjective
 from .diffusion_training import DiffusionTrainer as DiffusionTrainer
 from .ema_warm_up import EMAWarmUp as EMAWarmUp
 from .final_weights import FinalWeightsSaver as FinalWeightsSaver
@@ -13,6 +14,7 @@ from .muon import Muon as Muon
 from .not_finite import StopOnNotFinite as StopOnNotFinite
 from .optimizers import make_optimizer as make_optimizer
 from .predicted_image_loss import PredictedImageLoss as PredictedImageLoss
+from .prepare_batch import CompressionPrepareBatch as CompressionPrepareBatch
 from .prepare_batch import PredictedImagePrepareBatch as PredictedImagePrepareBatch
 from .prepare_batch import SampledDiffusionPrepareBatch as SampledDiffusionPrepareBatch
 from .regular_validation import RegularValidation as RegularValidation

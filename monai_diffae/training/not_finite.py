@@ -31,7 +31,7 @@ class StopOnNotFinite:
         state: the networks and optimisers of a checkpoint, by name; checked after each epoch.
         checkpoint_dir: where :class:`~monai_diffae.training.RunCheckpoints` writes.
         sample_name: from the ``index`` of a batch's sample to what the message calls it.
-        evaluators: whose metric ``loss`` must be finite, too.
+        evaluators: whose key metric must be a number, and finite if it is called ``loss``.
 
     Raises:
         FloatingPointError: in training.
@@ -82,9 +82,11 @@ class StopOnNotFinite:
                 self._stop(f"of {name}, {wrong} after iteration {engine.state.iteration}")
 
     def _check_validation(self, evaluator: Engine, engine: Engine) -> None:
-        loss = evaluator.state.metrics.get("loss", 0.0)
-        if not math.isfinite(loss):
-            self._stop(f"the validation loss is {loss} after iteration {engine.state.iteration}")
+        name = evaluator.state.key_metric_name
+        value = evaluator.state.metrics.get(name, 0.0)
+        # Of a perfect reconstruction the PSNR is infinite.
+        if math.isnan(value) or (name == "loss" and math.isinf(value)):
+            self._stop(f"{name} of the validation is {value} after iteration {engine.state.iteration}")
 
     def _batch(self, engine: Engine) -> str:
         batch = engine.state.batch  # MONAI's trainers make it a list

@@ -132,7 +132,7 @@ def test_a_state_of_the_optimiser_that_is_not_finite_is_not_saved(tmp_path):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_validation_loss_that_is_not_finite_is_not_called_0(tmp_path, value):
-    with pytest.raises(FloatingPointError, match=f"the validation loss is {value} after iteration 1"):
+    with pytest.raises(FloatingPointError, match=f"loss of the validation is {value} after iteration 1"):
         run(tmp_path, [1.0], validation=value)
     assert names(tmp_path) == []
 
