@@ -52,7 +52,7 @@ def read_attributes(path: str | os.PathLike) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         state = content["state_dict"]
-        if wrong := not_finite(state):
+        if wrong := not_finite({key: state[key] for key in ("weight", "bias")}):
             raise ValueError(wrong)
         summaries = content.get("summaries")
         if summaries is None:  # files before there were other kinds than binary
