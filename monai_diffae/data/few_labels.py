@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from monai_diffae.data.label_tables import read_label_table, with_row
+from monai_diffae.data.label_tables import read_label_table, with_table_subjects
 from monai_diffae.support.randomness import derive_seed
 from monai_diffae.support.words import names_in
 
@@ -52,10 +52,10 @@ def few_shot_data(
                 f"{row.labels[column]:g}."
             )
     labels = {path: row.labels[column] for path, row in rows.items() if not math.isnan(row.labels[column])}
-    items = []
-    for item in data:
-        path = Path(item["image"]).resolve()
-        items.append(with_row(item, rows.get(path)) | {"label": labels.get(path, math.nan)})
+    items = [
+        item | {"label": labels.get(Path(item["image"]).resolve(), math.nan)}
+        for item in with_table_subjects(data, rows)
+    ]
     lost = set(labels) - {Path(item["image"]).resolve() for item in data}
     if lost:
         raise ValueError(

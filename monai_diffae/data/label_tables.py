@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from monai_diffae.data.table_reading import read_table
 
-__all__ = ["LabelRow", "read_label_table", "with_row"]
+__all__ = ["LabelRow", "read_label_table", "with_table_subjects"]
 
 
 class LabelRow(NamedTuple):
@@ -70,17 +70,28 @@ def read_label_table(
             raise ValueError(f"{labels_file}, line {line}: there is no {file_column} in the row.")
         path = _path(cells[file_column], folders, known)
         row = LabelRow(
-            cells[file_column], line, {name: values[k] for name, values in numbers.items()}, cells.get("subject", "").strip()
+            cells[file_column],
+            line,
+            {name: values[k] for name, values in numbers.items()},
+            cells.get("subject", "").strip(),
         )
         other = rows.setdefault(path, row)
         if other.subject != row.subject or not all(_equal(other.labels[name], row.labels[name]) for name in columns):
-            raise ValueError(f"{labels_file} has two rows for {path} that differ, in the lines {other.line} and {line}.")
+            raise ValueError(
+                f"{labels_file} has two rows for {path} that differ, in the lines {other.line} and {line}."
+            )
     return rows
 
 
-def with_row(item: Mapping[str, Any], row: LabelRow | None) -> dict[str, Any]:
-    """The item, with the subject of its row where that names one."""
-    return dict(item) if row is None or not row.subject else {**item, "subject": row.subject}
+def with_table_subjects(items: Sequence[Mapping[str, Any]], rows: Mapping[Path, LabelRow]) -> list[dict[str, Any]]:
+    """The items, with the subjects of their rows where the table names some; one without a subject is its own."""
+    named = []
+    for item in items:
+        row = rows.get(Path(item["image"]).resolve())
+        named.append({**item, "subject": row.subject} if row is not None and row.subject else dict(item))
+    if any("subject" in item for item in named):  # batches need it in all
+        named = [{"subject": str(item["image"])} | item for item in named]
+    return named
 
 
 def _path(cell: str, folders: Sequence[Path], known: Mapping[str, Path]) -> Path:

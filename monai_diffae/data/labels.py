@@ -10,7 +10,7 @@ from typing import Any
 from monai.config import KeysCollection
 from monai.transforms import MapTransform, Transform
 
-from monai_diffae.data.label_tables import read_label_table, with_row
+from monai_diffae.data.label_tables import read_label_table, with_table_subjects
 from monai_diffae.support.words import names_in
 
 __all__ = ["LabelsWhereShownd", "MaskToLabeld", "add_labels"]
@@ -41,7 +41,7 @@ def add_labels(
     """
     rows = read_label_table(labels_file, names_in(attributes), data, dataset_dir)
     labelled = []
-    for item in data:
+    for item in with_table_subjects(data, rows):
         row = rows.get(Path(item["image"]).resolve())
         if row is None:
             folder = Path(labels_file).resolve().parent
@@ -50,7 +50,7 @@ def add_labels(
                 f"{labels_file} has no row for {item['image']}; paths in it are relative to {folder}{or_else}. A file "
                 "without labels has a row with empty cells."
             )
-        labelled.append(with_row(item, row) | row.labels)
+        labelled.append(item | row.labels)
     return labelled
 
 
@@ -75,7 +75,7 @@ class MaskToLabeld(MapTransform):
         d = dict(data)
         for key, labels in self.key_iterator(d, self.labels):
             shown = bool((d[key] > 0.5).sum() >= self.min_area)
-            for label in [labels] if isinstance(labels, str) else labels:
+            for label in names_in(labels):
                 if not math.isnan(d.get(label, 1.0)):
                     d[label] = float(shown and d.get(label, 1.0) > 0)
         return d
@@ -97,7 +97,7 @@ class LabelsWhereShownd(Transform):
         for name, shown in shown_by.items():
             if isinstance(shown, str) or len(shown) != 2 or not shown[1] >= 1:
                 raise ValueError(f"Expected a mask and a number of pixels, 1 or more, for {name!r}; got {shown!r}.")
-        self.shown_by = dict(shown_by)
+        self.shown_by = {str(name): shown for name, shown in shown_by.items()}
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)

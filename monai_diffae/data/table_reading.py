@@ -111,7 +111,9 @@ def read_table(file: str | os.PathLike) -> Table:
     try:
         return _parsed(name, text, delimiter, 1 if said else 0)
     except csv.Error as error:
-        raise ValueError(f"{name} cannot be read as a table: {error}; look for a quotation mark without its pair.") from None
+        raise ValueError(
+            f"{name} cannot be read as a table: {error}; look for a quotation mark without its pair."
+        ) from None
 
 
 def _decoded(path: Path) -> str:

@@ -13,6 +13,7 @@ import torch
 from ignite.engine import Engine, Events
 
 from monai_diffae.support.groups import group_numbers
+from monai_diffae.support.words import names_in
 
 __all__ = ["AttributeFitter"]
 
@@ -24,7 +25,7 @@ class AttributeFitter:
 
     Args:
         filename: file to write.
-        attributes: names; each is a key of the batch with a number, NaN where the label is not known.
+        attributes: names, or one; each is a key of the batch with a number, NaN where the label is not known.
         fit: ``fit(z_sem, labels, groups)``, returning an object with ``save(path)`` and, by name, ``summaries`` with
             ``row()``: :meth:`monai_diffae.semantics.AttributeDirections.fit`. Groups are what
             :func:`~monai_diffae.support.groups.group_of` says: the batch's ``subject``, else its ``volume``; where
@@ -36,14 +37,14 @@ class AttributeFitter:
     def __init__(
         self,
         filename: str | os.PathLike,
-        attributes: Sequence[str],
+        attributes: str | Sequence[str],
         fit: Callable,
         table: str | os.PathLike | None = None,
     ) -> None:
-        if not attributes:
+        self.attributes = names_in(attributes)
+        if not self.attributes:
             raise ValueError("attributes is empty; name at least one label to fit.")
         self.filename = Path(filename)
-        self.attributes = list(attributes)
         self.fit = fit
         self.table = table
 

@@ -93,7 +93,7 @@ def visits(by: str | None) -> list[dict]:
     data = []
     for subject in range(60):
         label, looks = float(torch.rand((), generator=random) < 0.5), torch.randn(1, 8, 8, generator=random)
-        for visit in range(4):
+        for _ in range(4):
             item = {"image": looks + 0.05 * torch.randn(1, 8, 8, generator=random), "chance": label}
             item |= {"subject": f"s{subject}"} if by == "subject" else {}
             data.append(item | {"volume": {"volume": subject, "subject": len(data), None: len(data)}[by]})
