@@ -16,6 +16,7 @@ from .latents import encode_dataset as encode_dataset
 from .latents import encode_once as encode_once
 from .latents import encoding_fingerprint as encoding_fingerprint
 from .loading import LoadVolumed as LoadVolumed
+from .mask_grids import MatchGridd as MatchGridd
 from .pairs import ImageChains as ImageChains
 from .pairs import find_chains as find_chains
 from .pairs import items_of_chains as items_of_chains

@@ -189,6 +189,13 @@ def test_what_was_read_is_written_unchanged(tmp_path, pixels):
     np.testing.assert_array_equal(np.asarray(Image.open(file)), pixels)
 
 
+def test_pictures_that_are_not_finite_are_refused(tmp_path):
+    with pytest.raises(Exception, match="") as raised:
+        save(torch.tensor([[[0.0, torch.nan]]]), tmp_path)
+    assert "a_edit.png: 1 of the 2 numbers of its picture are NaN or infinite" in str(root_cause(raised.value))
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_values_are_rounded_and_clipped(tmp_path):
     values = torch.tensor([[-1.5, -1.0, 0.0, 0.999, 1.0, 7.0]])[None]
     assert np.asarray(Image.open(save(values, tmp_path))).tolist() == [[0, 0, 128, 255, 255, 255]]
