@@ -15,6 +15,7 @@ __all__ = ["BundleSource", "build_bundle", "built_files"]
 
 PARTS = Path(__file__).parent / "parts"
 SOURCE = "bundle.yaml"
+_PARSED = ("kind", "license", "metadata", "presets", "words")  # whose values count, not the text
 _PREDICTIONS = {"epsilon": "noise eps", "sample": "image x_0", "v_prediction": "velocity v"}
 
 
@@ -33,10 +34,11 @@ def built_files(folder: Path) -> dict[str, str]:
     inference = yaml.safe_load(configs["configs/inference.yaml"])
     return {
         **configs,
+        **{f"configs/presets/{name}.yaml": source.preset(name) for name in source.presets},
         "configs/inference.json": json.dumps(inference, indent=4) + "\n",
         "configs/metadata.json": source.metadata(inference),
         "configs/logging.conf": (PARTS / "common" / "logging.conf").read_text(),
-        "LICENSE": (PARTS / "common" / "LICENSE").read_text(),
+        "LICENSE": source.license(),
     }
 
 
@@ -64,6 +66,7 @@ class BundleSource:
 
     Attributes:
         own_blocks: from names to texts at the margin.
+        presets: from names to their words.
         changes: of each configuration, or ``both``, from ids to their entries.
     """
 
@@ -87,7 +90,11 @@ class BundleSource:
             **self.values.get("words", {}),
         }
         self.words = {name: str(word) for name, word in self.words.items()}
-        sections = {name: text for name, text in entries(text).items() if name not in ("kind", "metadata", "words")}
+        self.presets = self.values.get("presets", {})
+        self.template = self.of_kind.pop("preset", None)
+        if self.presets and self.template is None:
+            raise ValueError(f"{self.path}: {self.kind} have no presets.")
+        sections = {name: text for name, text in entries(text).items() if name not in _PARSED}
         sections = {name: blocks(section)[name] for name, section in sections.items()}
         self.own_blocks = blocks(sections.pop("blocks", ""))
         self.changes = {name: entries(section) for name, section in sections.items()}
@@ -117,6 +124,14 @@ class BundleSource:
         except ValueError as error:
             raise ValueError(f"{self.path}, for {name}.yaml: {error}") from error
 
+    def preset(self, name: str) -> str:
+        """The text of one of the bundle's presets."""
+        words = {word: str(value) for word, value in self.presets[name].items()}
+        try:
+            return fill(self.template, {}, words | {"preset": name})[0]
+        except ValueError as error:
+            raise ValueError(f"{self.path}, for presets/{name}.yaml: {error}") from error
+
     def _of_both(self, text: str) -> dict[str, str]:
         present = entries(text)
         return {key: entry for key, entry in self.changes.get("both", {}).items() if key in present}
@@ -128,6 +143,11 @@ class BundleSource:
         present = {*entries(self.config("train")), *entries(self.config("inference"))}
         if unknown := set(self.changes.get("both", {})) - present:
             raise ValueError(f"{self.path}: neither train.yaml nor inference.yaml has {', '.join(sorted(unknown))}.")
+
+    def license(self) -> str:
+        """The licence of the code, below what the bundle says of its weights."""
+        text = (PARTS / "common" / "LICENSE").read_text()
+        return f"{self.values['license'].rstrip()}\n\n{'-' * 78}\n\n{text}" if "license" in self.values else text
 
     def metadata(self, inference: Mapping) -> str:
         """``metadata.json``, with the sizes that the configuration has."""

@@ -101,18 +101,25 @@ class RandDiffusionNoised(Randomizable, MapTransform):
         num_train_timesteps: T of the scheduler.
         timestep_weights: how often each of the T timesteps is drawn, relative to the others, as
             :func:`~monai_diffae.schedulers.timestep_weights` gives them; ``None`` for all alike.
+        noise_shape: ``(C, *spatial)`` of the noise, where the diffusion is not of the image itself but of its latent;
+            ``None`` for the image's.
 
     Raises:
         ValueError: for several keys, and for weights that are not T numbers of at least 0, one of them positive.
     """
 
     def __init__(
-        self, keys: KeysCollection, num_train_timesteps: int, timestep_weights: Sequence[float] | None = None
+        self,
+        keys: KeysCollection,
+        num_train_timesteps: int,
+        timestep_weights: Sequence[float] | None = None,
+        noise_shape: Sequence[int] | None = None,
     ) -> None:
         super().__init__(keys)
         if len(self.keys) != 1:
             raise ValueError(f"keys must name one image, got {self.keys}.")
         self.num_train_timesteps = num_train_timesteps
+        self.noise_shape = noise_shape
         self._cumulated = None
         if timestep_weights is not None:
             weights = np.asarray(timestep_weights, dtype=np.float64)
@@ -126,7 +133,7 @@ class RandDiffusionNoised(Randomizable, MapTransform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
-        shape = d[self.keys[0]].shape
+        shape = d[self.keys[0]].shape if self.noise_shape is None else self.noise_shape
         d["noise"] = torch.from_numpy(self.R.standard_normal(tuple(shape)).astype("float32"))
         d["timesteps"] = torch.tensor(self._timestep())
         return d

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 from .adversarial import DiffusionAdversarialTrainer as DiffusionAdversarialTrainer
+from .compression_objective import CompressionObjective as CompressionObjective
 from .diffusion_training import DiffusionTrainer as DiffusionTrainer
 from .ema_warm_up import EMAWarmUp as EMAWarmUp
 from .foreach_ema import ForeachEMAHandler as ForeachEMAHandler
@@ -10,6 +11,7 @@ from .latent_batches import LatentBatches as LatentBatches
 from .muon import Muon as Muon
 from .optimizers import make_optimizer as make_optimizer
 from .predicted_image_loss import PredictedImageLoss as PredictedImageLoss
+from .prepare_batch import CompressionPrepareBatch as CompressionPrepareBatch
 from .prepare_batch import PredictedImagePrepareBatch as PredictedImagePrepareBatch
 from .prepare_batch import SampledDiffusionPrepareBatch as SampledDiffusionPrepareBatch
 from .regular_validation import RegularValidation as RegularValidation
