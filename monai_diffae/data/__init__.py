@@ -4,6 +4,7 @@ from monai_diffae.support.old_names import moved_names
 from .changes import MaskedChanged as MaskedChanged
 from .data_lists import common_root as common_root
 from .few_labels import few_shot_data as few_shot_data
+from .finite import CheckFinited as CheckFinited
 from .folders import find_images as find_images
 from .folders import find_volumes as find_volumes
 from .foreground import CropToForegroundd as CropToForegroundd
