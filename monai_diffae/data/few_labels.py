@@ -43,6 +43,8 @@ def few_shot_data(
         ValueError: for a missing table or column, a file with two rows, another label, or a labelled file that is not
             in ``data``.
     """
+    if len(names_in(column)) != 1:
+        raise ValueError(f"Expected the name of a column of labels_file {os.fspath(labels_file)!r}, got {column}.")
     (column,) = names_in(column)
     rows = read_label_table(labels_file, [column], data, dataset_dir)
     for row in rows.values():
