@@ -14,6 +14,7 @@ from monai.data import ImageReader, ITKReader, NibabelReader, NrrdReader, NumpyR
 from monai.utils import MetaKeys
 
 from monai_diffae.data.formats import ARRAYS, META_IMAGE, NRRD, Format
+from monai_diffae.data.nifti_headers import tell_of_places, unit_in_mm
 from monai_diffae.support.names import without_extension
 
 __all__ = ["volume_reader"]
@@ -43,7 +44,7 @@ def volume_reader(known: Format, tell: Tell) -> ImageReader:
 
 
 class _Nibabel(NibabelReader):
-    """NIfTI, pairs of ``.img`` and ``.hdr``, and MGH."""
+    """NIfTI, pairs of ``.img`` and ``.hdr``, and MGH, in mm."""
 
     def __init__(self, tell: Tell) -> None:
         super().__init__()
@@ -62,7 +63,12 @@ class _Nibabel(NibabelReader):
         is_analyze = isinstance(img, nib.AnalyzeImage) and not isinstance(img, nib.Nifti1Pair)  # one, to nibabel
         if is_analyze and not os.path.exists(f"{without_extension(file)}.mat"):  # SPM's
             self.tell("tells no orientation (Analyze) and is taken for radiological, as nibabel does", file)
-        return super().get_data(img)
+        values, meta = super().get_data(img)
+        stored = nib.load(file)  # MONAI has put pixdim in place of an sform that disagrees with it
+        tell_of_places(stored.header, stored.shape, file, self.tell)
+        affine = np.array(stored.affine, dtype=float)
+        affine[:3] *= unit_in_mm(stored.header, file, self.tell)
+        return values, meta | {MetaKeys.AFFINE: affine}
 
 
 class _MetaImage(ITKReader):
