@@ -284,9 +284,9 @@ def test_every_configuration_that_searches_a_folder_leaves_out_its_output_dir():
     assert len(texts) >= 12
     for text in texts:
         for call in re.findall(r"find_(?:volumes|images)\(.*?@subject_pattern[^)]*\)", text, re.DOTALL):
-            assert re.search(r"@subject_pattern,\s+@output_dir\)$", call), call
+            assert re.search(r"@subject_pattern,\s+@output_(dir|folder)\)$", call), call
         assert len(re.findall(r"find_(?:volumes|images)\(", text)) == len(
             re.findall(r"@subject_pattern,\s+@output", text)
         )
     for file in bundles.glob("*/configs/inference.*"):
-        assert "output_folders.mark_output_folder(@evaluator, @output_dir)" in file.read_text()
+        assert re.search(r"output_folders\.mark_output_folder\(@evaluator, @output_(dir|folder)\)", file.read_text())
