@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What simple features tell of a hippocampus, and of the size of its crop, for several ways to make crops equally large.
+"""What simple features tell of a hippocampus, and of the size of its crop, for several ways to frame it.
 
     python tests/benchmarks/hippocampus_baselines.py --dataset_dir DIR
 
-Crops of the data set were made around the masks: their size alone tells part of the volume. For each way to frame them
-(zeros around, repeated edges, mirrored edges, the central part that every crop has) a row for each set of features:
-principal components of the whole volumes at 2 mm, of repeated edges the mean and standard deviation over slices
-of an untrained encoder's codes, and the size of the crop. Ridge regression, fitted on training subjects and measured on test subjects:
-R^2 and mean error with 95 % intervals over subjects. ``leak`` is the R^2 with which the features tell the size of the crop
-(the mean over its three sides).
+Crops of the data set were made around the masks: their size alone tells part of the volume. For each way to make them
+equally large (zeros around, repeated edges, mirrored edges, the central part that every crop has) a row for each set of
+features: principal components of the whole volumes at 2 mm; of repeated edges the mean and standard deviation over
+slices of an untrained encoder's codes; and the size of the crop. Ridge regression, fitted on training subjects and
+measured on test subjects: R^2 and mean error with 95 % intervals over subjects. ``leak`` is the R^2 with which the
+features tell the size of the crop (the mean over its three sides).
 """
 
 from __future__ import annotations

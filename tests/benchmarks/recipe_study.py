@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which recipe learns most from the same images: short trainings that differ from a base recipe in one factor.
 
-    python tests/benchmarks/recipe_study.py --dataset mednist --dataset_dir DIR --recipes base,muon --seeds 0
+    python tests/benchmarks/recipe_study.py --dataset mednist --dataset_dir DIR --recipes base,muon_batch_32 --seeds 0
 
 One row a training in ``results/recipe_study.csv`` (rows that are there are not computed again): seconds of training,
 validation loss of the moving average at fixed noise levels with fixed noise, PSNR of decoding from a random x_T in 20
 steps, accuracy of a linear probe of the class on z_sem (mednist: of all images seen and of 504, 1 % of the training
-labels; brain_slices: AUROC of lesions, of all slices seen and of 100). The training is the bundles' own: DiffusionTrainer, SampledDiffusionPrepareBatch,
-SeededDataset, ForeachEMAHandler with EMAWarmUp, clipping at 1, warm-up and cosine of the learning rate to 0.
+labels; brain_slices: AUROC of lesions, of all slices seen and of 100). The training is the bundles' own:
+DiffusionTrainer, SampledDiffusionPrepareBatch, SeededDataset, ForeachEMAHandler with EMAWarmUp, clipping at 1, warm-up
+and cosine of the learning rate to 0.
 """
 
 from __future__ import annotations
