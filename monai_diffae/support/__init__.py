@@ -9,7 +9,10 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
-_MODULES = {"batch_size", "names", "precision", "processes", "randomness", "root_cause", "weight_differences"}
+_MODULES = {
+    *("batch_size", "freed_memory", "names", "precision", "processes", "randomness", "root_cause"),
+    "weight_differences",
+}
 
 
 def __getattr__(name: str) -> ModuleType:

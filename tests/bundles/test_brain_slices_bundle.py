@@ -4,8 +4,6 @@
 import csv
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import jsonschema
@@ -14,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from in_process import run_module
 from monai.bundle import ConfigParser, ConfigWorkflow
 
-from monai_diffae.datasets import generate_brain_slices
 from monai_diffae.semantics import AttributeDirections
 
 REPOSITORY = Path(__file__).parents[2]
@@ -45,10 +43,8 @@ def run(*names: str, workflow_type: str = "infer", **overrides) -> ConfigWorkflo
 
 
 @pytest.fixture(scope="module")
-def generated_data(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("generated")
-    generate_brain_slices(folder, num_subjects=3, seed=7, spacing=4.0, lesion_fraction=1.0)
-    return folder
+def generated_data(generated_brains) -> Path:
+    return generated_brains
 
 
 @pytest.fixture(scope="module")
@@ -218,15 +214,16 @@ def test_training_starts_from_given_weights(generated_data, tmp_path):
 
 
 def test_command_line_runs_from_another_folder_and_ends_an_error_with_its_cause(other_data, tmp_path):
-    command = [sys.executable, "-m", "monai.bundle", "run", "--bundle_root", str(BUNDLE)]
+    command = ["monai.bundle", "run", "--bundle_root", str(BUNDLE)]
     command += ["--config_file", str(config_files("inference", "variations")), "--num_variations", "2"]
     options = [word for name, value in FEW_STEPS.items() for word in (f"--{name}", str(value))]
     good = [*command, *options, "--dataset_dir", str(other_data), "--output_dir", str(tmp_path / "out")]
-    subprocess.run(good, cwd=tmp_path, check=True, capture_output=True)
+    done = run_module(*good, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "figures" / "variations.png").exists()
 
     bad = [*command, "--dataset_dir", str(tmp_path / "nowhere"), "--output_dir", str(tmp_path / "out2")]
-    failed = subprocess.run(bad, cwd=tmp_path, capture_output=True, text=True)
+    failed = run_module(*bad, cwd=tmp_path)
     assert failed.returncode != 0
     last_line = failed.stderr.strip().splitlines()[-1]
     assert last_line.startswith("ValueError: No NIfTI files")

