@@ -9,6 +9,7 @@ import logging
 import os
 import runpy
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,9 @@ def _restored() -> Iterator[None]:
     root = logging.getLogger()
     argv, hook, folder, handlers, level = sys.argv, sys.excepthook, os.getcwd(), root.handlers[:], root.level
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")  # pytest makes errors of ours
+            yield
     finally:
         sys.argv, sys.excepthook, root.handlers, root.level = argv, hook, handlers, level
         os.chdir(folder)
