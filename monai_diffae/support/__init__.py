@@ -10,7 +10,15 @@ import importlib
 from types import ModuleType
 
 _MODULES = {
-    *("batch_size", "freed_memory", "names", "precision", "processes", "randomness", "root_cause"),
+    "atomic_files",
+    "batch_size",
+    "finite_weights",
+    "freed_memory",
+    "names",
+    "precision",
+    "processes",
+    "randomness",
+    "root_cause",
     "weight_differences",
 }
 

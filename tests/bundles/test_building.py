@@ -63,6 +63,16 @@ def test_each_block_that_the_parts_ask_for_is_given_by_some_bundle_or_kind():
     assert asked <= given
 
 
+def test_what_both_kinds_say_stands_among_what_all_share():
+    runs = {kind: set() for kind in ("volumes", "pictures")}
+    for kind, found in runs.items():
+        for path in (PARTS / kind).glob("*.yaml"):
+            lines = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+            found |= {tuple(lines[k : k + 6]) for k in range(len(lines) - 5)}
+    assert all(runs.values())
+    assert runs["volumes"] & runs["pictures"] == set()
+
+
 def test_building_writes_what_differs_and_leaves_the_rest_alone(own):
     written = build_bundle(own)
     assert set(written) == set(built_files(own))
@@ -104,3 +114,12 @@ def test_what_is_not_there_is_refused_with_its_place(own, old, new, message):
     change(own, old, new)
     with pytest.raises(ValueError, match=message):
         built_files(own)
+
+
+def test_what_a_bundle_says_of_its_weights_stands_above_the_licence_of_the_code(own):
+    code = (PARTS / "common" / "LICENSE").read_text()
+    assert built_files(own)["LICENSE"] == code
+    change(own, "kind: pictures\n", "kind: pictures\n\nlicense: |\n  The weights are CC BY-SA 4.0.\n")
+    text = built_files(own)["LICENSE"]
+    assert text.startswith("The weights are CC BY-SA 4.0.\n")
+    assert text.endswith(code)

@@ -55,8 +55,8 @@ def test_list_names_bundles_workflows_and_additions_without_importing_torch(in_c
     assert imported == "[]"
     for word in ("brain_slices_diffae", "reconstruct", "edit", "sample-class", "compare-x_T", "volumes", "ffhq128"):
         assert sum(line.startswith(f"  {word} ") for line in lines) == 1
-    (row,) = (k for k, line in enumerate(lines) if line.startswith("  windows "))
-    assert "[brain_slices_diffae]" in "".join(lines[row : row + 3])
+    (row,) = (k for k, line in enumerate(lines) if line.startswith("  ffhq128 "))
+    assert "[natural_images_diffae]" in "".join(lines[row : row + 3])
 
 
 def test_list_of_one_bundle_tells_its_own_and_that_it_has_no_weights(tmp_path, capsys):
@@ -68,6 +68,12 @@ def test_list_of_one_bundle_tells_its_own_and_that_it_has_no_weights(tmp_path, c
     assert "Encode cells (no weights here)" in " ".join(lines.split())
     assert "reconstruct" in lines
     assert "brain_slices_diffae" not in lines
+
+
+def test_a_reader_that_has_read_enough_is_no_error(in_checkout):
+    command = f"set -o pipefail; {shell_line([sys.executable])} -m monai_diffae edit --help | true"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_help_of_a_verb_lists_its_ids_with_defaults_and_comments(in_checkout, capsys):
