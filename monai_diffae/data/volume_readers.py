@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -43,6 +44,14 @@ class _Nibabel(NibabelReader):
     def __init__(self, tell: Tell) -> None:
         super().__init__()
         self.tell = tell
+
+    def read(self, data: PathLike, **kwargs: Any) -> Any:
+        try:
+            return super().read(data, **kwargs)
+        except FileNotFoundError:
+            if not os.path.exists(data):
+                raise
+            raise ValueError("nibabel does not find it for its extension in mixed case; rename it") from None
 
     def get_data(self, img: Any) -> tuple[np.ndarray, dict]:
         if not hasattr(img.header, "get_sform") and hasattr(img.header, "default_x_flip"):  # Analyze, not NIfTI or MGH

@@ -6,11 +6,11 @@ from __future__ import annotations
 import os
 from pathlib import Path, PurePosixPath
 
-__all__ = ["joined_stem", "named_from", "source_stem", "without_extension"]
+__all__ = ["NIBABEL_EXTENSIONS", "joined_stem", "named_from", "source_stem", "without_extension"]
 
 # Of all images that are read; the longer before those that they end with.
-_VOLUMES = (".nii.gz", ".nii", ".img.gz", ".img", ".hdr.gz", ".hdr", ".mgh.gz", ".mgh", ".mgz", ".mha", ".mhd")
-_VOLUMES += (".nrrd", ".nhdr", ".npy", ".npz", ".dcm", ".dicom", ".ima")
+NIBABEL_EXTENSIONS = (".nii.gz", ".nii", ".img.gz", ".img", ".hdr.gz", ".hdr", ".mgh.gz", ".mgh", ".mgz")
+_VOLUMES = (*NIBABEL_EXTENSIONS, ".mha", ".mhd", ".nrrd", ".nhdr", ".npy", ".npz", ".dcm", ".dicom", ".ima")
 _PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif")
 
 

@@ -6,7 +6,9 @@ from __future__ import annotations
 import csv
 import json
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -26,6 +28,16 @@ SPACINGS = ("leading", "trailing", "linspace", "quadratic")
 seeds = st.integers(0, 2**31 - 1)
 
 
+def result_or_refusal(function: Callable[[], Any], *names: str) -> Any:
+    """What the function gives, or None where it refuses by a ValueError that has one of the names."""
+    try:
+        return function()
+    except ValueError as error:
+        if not any(name in str(error) for name in names):
+            raise
+        return None
+
+
 def randn(seed: int, *shape: int) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
@@ -40,12 +52,9 @@ def randn(seed: int, *shape: int) -> torch.Tensor:
 @example(steps=1, spacing="leading", prediction_type="epsilon", schedule="linear_beta", seed=0)
 def test_any_grid_is_impossible_or_walks_down_and_up_again(steps, spacing, prediction_type, schedule, seed):
     scheduler = InvertibleDDIMScheduler(schedule=schedule, timestep_spacing=spacing, prediction_type=prediction_type)
-    try:
-        scheduler.set_timesteps(steps)
-    except ValueError as error:
-        assert str(steps) in str(error)
+    grid = result_or_refusal(lambda: scheduler.set_timesteps(steps) or scheduler.timesteps, str(steps))
+    if grid is None:
         return
-    grid = scheduler.timesteps
     assert len(grid) == steps
     assert bool((grid[:-1] > grid[1:]).all())
     assert int(grid[0]) < 1000
@@ -173,13 +182,10 @@ def test_tables_of_labels_are_read_or_refused_by_name(rows, label):
         path = Path(folder) / "labels.csv"
         with open(path, "w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([("file", label), *rows])
-        try:
-            found = read_label_table(path, [label], [])
-        except ValueError as error:
-            assert "labels.csv" in str(error)
-        else:
-            assert len(found) <= len(rows)
-            assert all(label in row for row in found.values())
+        found = result_or_refusal(lambda: read_label_table(path, [label], []), "labels.csv")
+    if found is not None:
+        assert len(found) <= len(rows)
+        assert all(label in row for row in found.values())
 
 
 @given(
@@ -196,9 +202,5 @@ def test_data_lists_are_read_or_refused_by_name(entries, key):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "list.json"
         path.write_text(json.dumps({key: entries}))
-        try:
-            found = find_volumes(folder, None, str(path), "training")
-        except ValueError as error:
-            assert "list.json" in str(error) or folder in str(error)
-        else:
-            assert len(found) == len(entries)
+        found = result_or_refusal(lambda: find_volumes(folder, None, str(path), "training"), "list.json", folder)
+    assert found is None or len(found) == len(entries)

@@ -28,7 +28,8 @@ def intensities(dataset: Any, planes: Sequence[Plane], tell: Callable[[str], Non
         tell: says what is converted.
 
     Returns:
-        ``(frames, rows, columns)``, of the stored type where they are neither rescaled nor of colours, else float64.
+        ``(frames, rows, columns)``, of the stored type where they are neither rescaled nor of colours, else integers of
+        32 bits where slope and intercept are integers, else float64.
 
     Raises:
         ValueError: for pixels that are damaged or compressed in a way for which no decoder is installed.
@@ -52,7 +53,7 @@ def intensities(dataset: Any, planes: Sequence[Plane], tell: Callable[[str], Non
     shape = (len(planes), int(dataset.Rows), int(dataset.Columns))
     if colours:
         tell(f"is in colour ({photometric}) and becomes grey")
-        return np.rint(pixels.reshape(*shape, -1)[..., :3] @ _LUMA)
+        return np.rint(pixels.reshape(*shape, -1)[..., :3] @ _LUMA).astype(np.int32)
     pixels = pixels.reshape(shape)
     table = bool(dataset.get("ModalityLUTSequence"))
     if table:
@@ -62,11 +63,14 @@ def intensities(dataset: Any, planes: Sequence[Plane], tell: Callable[[str], Non
         pixels = _turned_over(pixels, dataset, table)
     if table or all(plane.slope == 1 and plane.intercept == 0 for plane in planes):
         return pixels
-    return np.stack([frame * plane.slope + plane.intercept for frame, plane in zip(pixels, planes)])
+    values = np.stack([frame * plane.slope + plane.intercept for frame, plane in zip(pixels, planes)])
+    whole = pixels.dtype.kind in "iu" and all(plane.slope % 1 == plane.intercept % 1 == 0 for plane in planes)
+    return values.astype(np.int32) if whole and np.abs(values).max(initial=0) < 2**31 else values
 
 
 def _turned_over(pixels: np.ndarray, dataset: Any, table: bool) -> np.ndarray:
     """In the range of the bits, which all slices of a series share."""
     bits = int(dataset.ModalityLUTSequence[0].LUTDescriptor[2] if table else dataset.get("BitsStored", 16))
     signed = not table and int(dataset.get("PixelRepresentation", 0)) == 1
-    return (-1 if signed else 2**bits - 1) - pixels.astype(np.int64)
+    turned = (-1 if signed else 2**bits - 1) - pixels.astype(np.int64)
+    return turned.astype(np.int32) if bits < 32 else turned

@@ -64,7 +64,7 @@ class DicomReader(ImageReader):
         if len(sizes) > 1:
             raise ValueError(f"the slices of the series have different sizes (rows, columns): {sizes}")
         order, affine = stack_planes(planes, functools.partial(self._tell, img[0][0]))
-        volume = np.stack([frames[k].T for k in order], axis=-1)
+        volume = _as_small(np.stack([frames[k].T for k in order], axis=-1))
         meta = {
             MetaKeys.SPATIAL_SHAPE: np.asarray(volume.shape),
             MetaKeys.ORIGINAL_CHANNEL_DIM: float("nan"),
@@ -76,3 +76,13 @@ class DicomReader(ImageReader):
 
     def _tell(self, file: str, what: str) -> None:
         self.tell(what, file)
+
+
+def _as_small(values: np.ndarray) -> np.ndarray:
+    """What 32 bits were taken for on the way, in the smallest usual type that holds it."""
+    if values.dtype == np.int32:
+        for dtype in (np.int16, np.uint16):
+            limits = np.iinfo(dtype)
+            if values.min() >= limits.min and values.max() <= limits.max:
+                return values.astype(dtype)
+    return values
