@@ -120,5 +120,5 @@ def _subject(path: str, shared: str, pattern: str | None) -> str:
     label = re.search(r"(?:^|/)(sub-[0-9A-Za-z]+)", path)
     if label is not None:
         return label[1]
-    parts = Path(os.path.relpath(path, shared or ".")).parts
+    parts = Path(os.path.relpath(path, shared or ".")).parts or (path,)  # none of dataset_dir itself, a DICOM folder
     return parts[0] if len(parts) > 1 else re.sub(r"(\.nii)?\.[A-Za-z]+$", "", parts[0])
