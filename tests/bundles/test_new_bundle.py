@@ -101,14 +101,16 @@ def test_all_commands_of_its_page_run_one_after_the_other(like, make, tmp_path):
     rows = [f"DATA/{path.name},{k % 2}" for k, path in enumerate(sorted(data.iterdir()))]
     (tmp_path / "LABELS.csv").write_text("\n".join(["file,NAME", *rows]))
     few = {
-        "train.yaml": "--max_iterations 20 --batch_size 4 --num_inference_steps 2 --num_inversion_steps 2",
-        "train_latent.yaml": "--latent_num_samples 2560 --val_fraction 0.25",
-        "sample.yaml": "--num_samples 2 --num_inference_steps 2",
+        " train ": "--max_iterations 20 --batch_size 4 --num_inference_steps 2 --num_inversion_steps 2",
+        " train-latent ": "--latent_num_samples 2560 --val_fraction 0.25",
+        " sample ": "--num_samples 2 --num_inference_steps 2",
+        " reconstruct ": "--num_inference_steps 2 --inversion explicit",
+        " edit ": "--num_inference_steps 2 --inversion explicit",
         "inference.yaml": "--num_inference_steps 2 --inversion explicit",
     }
     environment = os.environ | {"B": str(bundle), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     for command in commands_of(bundle / "docs" / "README.md"):
-        fewer = next((options for config, options in few.items() if config in command), "")
+        fewer = next((options for word, options in few.items() if word in command), "")
         subprocess.run(["sh", "-c", f"{command} {fewer}"], cwd=tmp_path, env=environment, check=True)
     assert {path.name for path in (bundle / "models").iterdir()} == {
         *("model.pt", "encoder.pt", "latent.pt", "statistics.pt", "attributes.pt")
