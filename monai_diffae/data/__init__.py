@@ -27,6 +27,7 @@ from .pictures import PictureWriter as PictureWriter
 from .pictures import ResizePictured as ResizePictured
 from .recent import RecentDataset as RecentDataset
 from .sample_indices import SampleIndices as SampleIndices
+from .sample_names import sample_name as sample_name
 from .seeded import EndlessSampler as EndlessSampler
 from .seeded import RandDiffusionNoised as RandDiffusionNoised
 from .seeded import SeededDataset as SeededDataset
