@@ -62,7 +62,10 @@ class LatentStatistics(nn.Module):
         state = read_state_dict(path)
         if set(state) != {"mean", "std"}:
             raise ValueError(f"{os.fspath(path)!r} must hold mean and std of z_sem, got {sorted(state)[:5]}.")
-        return cls(state["mean"], state["std"])
+        try:
+            return cls(state["mean"], state["std"])
+        except ValueError as error:
+            raise ValueError(f"{os.fspath(path)!r} holds no statistics of z_sem: {error}") from None
 
     def normalize(self, z_sem: torch.Tensor) -> torch.Tensor:
         """``(z_sem - mean) / std``, shape ``(B, D)``."""
