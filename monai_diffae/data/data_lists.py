@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from monai.data import load_decathlon_datalist
+
+from monai_diffae.data.masks import is_image_folder
+from monai_diffae.data.table_reading import read_table
+from monai_diffae.support.names import without_extension
 
 __all__ = ["common_root", "grouped_by_subject", "read_data_list", "with_subjects"]
 
@@ -27,7 +30,8 @@ def read_data_list(
         masks: keys of further paths, which not all entries must have.
 
     Raises:
-        ValueError: for another extension, a file that is missing or no list, a missing key or column, a list without
+        ValueError: for another extension, a file that is missing or no list (or what
+            :func:`~monai_diffae.data.table_reading.read_table` refuses), a missing key or column, a list without
             entries, an entry without image, an image that does not exist or is given twice.
     """
     path = Path(os.path.abspath(file))
@@ -41,12 +45,11 @@ def read_data_list(
         except (IndexError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{file} is no MONAI data list with the key {key!r}: {error}") from None
     else:
-        with open(path, newline="", encoding="utf-8-sig") as f:
-            table = csv.DictReader(f)
-            column = next((name for name in ("image", "file") if name in (table.fieldnames or [])), None)
-            if column is None:
-                raise ValueError(f"{file} has no column image or file; it has {table.fieldnames}.")
-            items = [{"image": row.pop(column)} | {k: v for k, v in row.items() if k and v} for row in table]
+        table = read_table(path)
+        column = next((name for name in ("image", "file") if name in table.columns), None)
+        if column is None:
+            raise ValueError(f"{file} has no column image or file; it has {', '.join(table.columns)}.")
+        items = [{"image": row.pop(column)} | {k: v for k, v in row.items() if k and v} for row in table.rows]
     if not items:
         raise ValueError(f"{file} names no image.")
     seen: set[str] = set()
@@ -121,4 +124,8 @@ def _subject(path: str, shared: str, pattern: str | None) -> str:
     if label is not None:
         return label[1]
     parts = Path(os.path.relpath(path, shared or ".")).parts or (path,)  # none of dataset_dir itself, a DICOM folder
-    return parts[0] if len(parts) > 1 else re.sub(r"(\.nii)?\.[A-Za-z]+$", "", parts[0])
+    below = next(k for k, part in enumerate(parts) if k == len(parts) - 1 or not is_image_folder(part))
+    if below < len(parts) - 1:
+        return parts[below]
+    name = without_extension(parts[-1])
+    return re.sub(r"_\d{4}$", "", name) if is_image_folder(Path(path).parent.name) else name  # nnU-Net's channels
