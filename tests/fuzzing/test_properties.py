@@ -185,7 +185,7 @@ def test_tables_of_labels_are_read_or_refused_by_name(rows, label):
         found = result_or_refusal(lambda: read_label_table(path, [label], []), "labels.csv")
     if found is not None:
         assert len(found) <= len(rows)
-        assert all(label in row for row in found.values())
+        assert all(label in row.labels for row in found.values())
 
 
 @given(
