@@ -15,6 +15,7 @@ from monai_diffae.results.nifti_files import StoredVolume, read_stored_volume, s
 from monai_diffae.results.slice_collection import SliceCollector
 from monai_diffae.results.source_grid import PlacedSlices, place_slices
 from monai_diffae.results.written_files import WrittenFiles, digest_of
+from monai_diffae.support.pseudonyms import check_identifiers
 
 __all__ = ["SourceVolumeSaver"]
 
@@ -24,9 +25,9 @@ _MODES = ("decoded", "residual", "difference")
 class SourceVolumeSaver(SliceCollector):
     """Puts results of slices back into the volumes that they were taken from, and results of volumes into theirs.
 
-    Written is ``<output_dir>/<stem>_<postfix>.nii.gz``: the source with its shape, affine, header and data type, other
-    intensities where slices were processed, and every other voxel unchanged to the last bit. Folders of the source
-    below ``data_root_dir`` are kept. A file appears when it is complete.
+    Written is ``<output_dir>/<stem>_<postfix>.nii.gz``: the source with its shape, affine, header (but for text in it)
+    and data type, other intensities where slices were processed, and every other voxel unchanged to the last bit.
+    Folders of the source below ``data_root_dir`` are kept. A file appears when it is complete.
 
     Slices of a volume must follow each other, as :class:`~monai_diffae.data.VolumeSlices` gives them; they may be
     spread over batches.
@@ -52,6 +53,8 @@ class SourceVolumeSaver(SliceCollector):
         load: MONAI transform of ``{"image": file}``, for sources that are not NIfTI; they become NIfTI.
         overwrite: write all files; False leaves those alone that a former run has written of the same results.
         spatial_dims: 2 for results of slices, 3 for results of whole volumes.
+        identifiers: of the text in headers, ``pseudonyms`` for none or ``keep``, see
+            :func:`~monai_diffae.results.nifti_files.read_stored_volume`.
 
     Raises:
         ValueError: for a mode that is not known, or one without ``minus`` that needs it.
@@ -68,6 +71,7 @@ class SourceVolumeSaver(SliceCollector):
         load: Callable | None = None,
         overwrite: bool = True,
         spatial_dims: int = 2,
+        identifiers: str = "pseudonyms",
     ) -> None:
         for entry in files:
             needed = {"postfix", "key", "mode"} | (set() if entry.get("mode") == "decoded" else {"minus"})
@@ -84,6 +88,7 @@ class SourceVolumeSaver(SliceCollector):
         self.channel = channel
         self.load = load
         self.overwrite = overwrite
+        self.identifiers = check_identifiers(identifiers)
 
     def _write_volume(self, volume: int, stem: str, slices: Sequence[dict[str, Any]]) -> None:
         image = self.volumes[volume]["image"]
@@ -95,7 +100,7 @@ class SourceVolumeSaver(SliceCollector):
         written = WrittenFiles(self.output_dir, stem, self._digest(image, source, stacks, indices))
         if not self.overwrite and written.are(paths):
             return
-        stored = read_stored_volume(source, self.channel, self.load)
+        stored = read_stored_volume(source, self.channel, self.load, self.identifiers)
         shape = stored.grid(stored.numbers).shape
         affine = torch.as_tensor(np.asarray(image.meta.get("original_affine", stored.affine)))
         placed = place_slices(torch.cat(list(stacks.values())), indices, image, self.preprocessing, affine, shape)
@@ -128,7 +133,7 @@ class SourceVolumeSaver(SliceCollector):
         """Of all that the files depend on."""
         status = os.stat(source)
         settings = [self.files, self.channel, indices, os.path.abspath(source), status.st_size, status.st_mtime_ns]
-        settings = [settings, image.affine.tolist(), list(stacks)]
+        settings = [settings, self.identifiers, image.affine.tolist(), list(stacks)]
         return digest_of(settings, [image.as_tensor(), *stacks.values()])
 
 

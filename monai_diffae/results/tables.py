@@ -13,6 +13,7 @@ from ignite.engine import Engine, Events
 from monai_diffae.results.sources import following_images, source_file
 from monai_diffae.results.table_files import table_file_class
 from monai_diffae.semantics.edit_way import edit_way
+from monai_diffae.support.pseudonyms import Pseudonyms
 from monai_diffae.support.words import names_in
 
 __all__ = ["EditsTableSaver", "LatentsTableSaver"]
@@ -103,6 +104,9 @@ class LatentsTableSaver(_ItemTableSaver):
         data_root_dir: files in it are named relative to it.
         numbers: keys of the output with a number an item, for a column each before z_sem; one that the output does not
             hold (of a workflow that encodes nothing, say) has no column.
+        identifiers: of subjects, ``pseudonyms`` or ``keep``. Names of files stay as they are.
+        salt: of the pseudonyms; ``None`` for one that is drawn and kept beside the table, see
+            :class:`~monai_diffae.support.pseudonyms.Pseudonyms`.
 
     Raises:
         ValueError: for a file that is neither ``.csv`` nor ``.parquet``.
@@ -112,10 +116,16 @@ class LatentsTableSaver(_ItemTableSaver):
     formats = ("csv", "parquet")
 
     def __init__(
-        self, filename: str | os.PathLike, data_root_dir: str | os.PathLike = "", numbers: Sequence[str] = ()
+        self,
+        filename: str | os.PathLike,
+        data_root_dir: str | os.PathLike = "",
+        numbers: Sequence[str] = (),
+        identifiers: str = "pseudonyms",
+        salt: str | int | None = None,
     ) -> None:
         super().__init__(filename, data_root_dir)
         self.numbers = tuple(numbers)
+        self.pseudonyms = Pseudonyms(self.filename.parent, salt, identifiers)
         self._joined: set[tuple[str, int]] = set()  # images of pairs and chains that have their row
 
     def _open(self, engine: Engine) -> None:
@@ -139,7 +149,7 @@ class LatentsTableSaver(_ItemTableSaver):
     def place(self, item: Mapping[str, Any]) -> dict[str, Any]:
         place = super().place(item)
         if "subject" in item:
-            place = {"file": place.pop("file"), "subject": item["subject"]} | place
+            place = {"file": place.pop("file"), "subject": self.pseudonyms(str(item["subject"]))} | place
         image = item["image"]
         if "slice" in item or image.ndim == 4:
             center = [(n - 1) / 2 for n in image.shape[1:]] + [0.0] * (4 - image.ndim)
