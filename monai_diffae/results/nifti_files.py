@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 from monai.utils import convert_to_numpy
 
+from monai_diffae.support.atomic_files import replacing
 from monai_diffae.support.names import NIBABEL_EXTENSIONS
 from monai_diffae.support.pseudonyms import check_identifiers
 
@@ -22,10 +23,8 @@ _TEXT_FIELDS = ("data_type", "db_name", "descrip", "aux_file", "intent_name")
 
 def save_nifti(image: nib.Nifti1Image, path: Path) -> None:
     """Write ``path``; it appears when it is complete. Missing folders are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial.{path.name}")  # keeps the extension, from which nibabel knows the format
-    nib.save(image, partial)
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        nib.save(image, partial)
 
 
 @dataclasses.dataclass(frozen=True)

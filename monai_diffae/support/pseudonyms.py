@@ -9,6 +9,7 @@ import os
 import secrets
 from pathlib import Path
 
+from monai_diffae.support.atomic_files import partial_path
 from monai_diffae.support.words import as_typed
 
 __all__ = ["IDENTIFIERS", "SALT_FILE", "Pseudonyms", "check_identifiers"]
@@ -58,7 +59,7 @@ class Pseudonyms:
 def _kept_salt(file: Path) -> str:
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_name(f"{file.name}.{secrets.token_hex(4)}.partial")
+        partial = partial_path(file, writer=secrets.token_hex(4))
         with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as f:
             f.write(secrets.token_hex(32))
         try:
