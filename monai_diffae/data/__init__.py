@@ -8,6 +8,8 @@ from .folders import find_images as find_images
 from .folders import find_volumes as find_volumes
 from .intensity import RescaleIntensityd as RescaleIntensityd
 from .item_cache import ItemCache as ItemCache
+from .label_columns import find_labels_file as find_labels_file
+from .label_columns import label_columns as label_columns
 from .labels import LabelsWhereShownd as LabelsWhereShownd
 from .labels import MaskToLabeld as MaskToLabeld
 from .labels import add_labels as add_labels

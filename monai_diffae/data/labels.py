@@ -17,7 +17,7 @@ __all__ = ["LabelsWhereShownd", "MaskToLabeld", "add_labels"]
 
 def add_labels(
     data: Sequence[Mapping[str, Any]],
-    labels_file: str | os.PathLike,
+    labels_file: str | os.PathLike | None,
     attributes: Sequence[str],
     dataset_dir: str | os.PathLike | None = None,
 ) -> list[dict[str, Any]]:
@@ -27,6 +27,7 @@ def add_labels(
         data: as of :func:`~monai_diffae.data.find_volumes`.
         labels_file: CSV with a column ``file`` (or ``image``), paths absolute or relative to the CSV's folder, or else
             to ``dataset_dir``, and a column of numbers for each attribute; an empty cell is a label that is not known.
+            ``None`` without attributes.
         attributes: columns to take.
         dataset_dir: see ``labels_file``; ``None`` for none.
 
@@ -36,6 +37,10 @@ def add_labels(
     Raises:
         ValueError: for a missing table, column or file, a file with two rows, or a label that is not a number.
     """
+    if labels_file is None and not attributes:
+        return [dict(item) for item in data]
+    if labels_file is None:
+        raise ValueError(f"The labels {list(attributes)} need a table; give labels_file.")
     rows = read_label_table(labels_file, attributes, data, dataset_dir)
     labelled = []
     for item in data:
