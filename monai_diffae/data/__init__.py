@@ -6,6 +6,7 @@ from .data_lists import common_root as common_root
 from .few_labels import few_shot_data as few_shot_data
 from .folders import find_images as find_images
 from .folders import find_volumes as find_volumes
+from .foreground import CropToForegroundd as CropToForegroundd
 from .intensity import RescaleIntensityd as RescaleIntensityd
 from .item_cache import ItemCache as ItemCache
 from .label_columns import find_labels_file as find_labels_file

@@ -44,8 +44,8 @@ def transforms(spacing: tuple = (3.0, 3.0, 3.0), size: int = 24, axcodes: str = 
             Orientationd("image", axcodes=axcodes, labels=None),
             Spacingd("image", pixdim=spacing, mode="bilinear"),
             CropForegroundd("image", source_key="image", allow_smaller=True),
-            ResizeWithPadOrCropd("image", spatial_size=(size, size, -1)),
             RescaleIntensityd("image", percentiles=[0, 100]),
+            ResizeWithPadOrCropd("image", spatial_size=(size, size, -1), value=-1),
         ]
     )
 
@@ -84,15 +84,14 @@ def test_places_and_values_agree_with_the_inverse_of_all_transforms(name):
 
     ones = torch.zeros_like(image)
     ones[..., indices] = 1
-    without_scaling = Compose(preprocessing.transforms[:-1])
+    without_scaling = Compose(preprocessing.transforms[:-2] + preprocessing.transforms[-1:])
+    placing = image.applied_operations[:-2] + image.applied_operations[-1:]
     weighted, weight = (
         without_scaling.inverse({"image": MetaTensor(x.as_tensor(), image.affine, applied_operations=operations)})
-        for x, operations in (
-            (x, copy.deepcopy(image.applied_operations[:-1])) for x in ((values + 1) / 2 * ones, ones)
-        )
+        for x, operations in ((x, copy.deepcopy(placing)) for x in ((values + 1) / 2 * ones, ones))
     )
     weighted, weight = weighted["image"].as_tensor()[0], weight["image"].as_tensor()[0]
-    low, high = (image.applied_operations[-1]["extra_info"][name] for name in ("low", "high"))
+    low, high = (image.applied_operations[-2]["extra_info"][name] for name in ("low", "high"))
     assert covered.sum() > 100
     inner = (slice(3, -3),) * 3  # MONAI's border padding goes on beyond the outermost coarse voxels
     assert covered[inner][weight[inner] > 0.7].all()
@@ -129,7 +128,7 @@ def test_what_was_cropped_off_and_what_was_padded_on_is_not_covered():
 
 
 def test_without_an_invertible_scaling_there_is_no_way_back():
-    preprocessing = Compose(transforms().transforms[:-1])
+    preprocessing = Compose(transforms().transforms[:-2] + transforms().transforms[-1:])
     image = prepared((10, 10, 10), AFFINES["straight"], preprocessing)
     with pytest.raises(ValueError, match=r"monai_diffae\.data\.RescaleIntensityd"):
         place_slices(image[..., [0]], [0], image, preprocessing, AFFINES["straight"], (10, 10, 10))
