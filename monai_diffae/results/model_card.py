@@ -50,7 +50,8 @@ def model_card(
     card["Weights"] = f"{Path(ckpt_path).name}, {Path(ckpt_path).stat().st_size / 2**20:.1f} MiB"
     card["Limits"] = (
         "The numbers below hold for the images they were measured on. A model knows what it was trained on; a "
-        "typicality near 100 in latents.csv tells what it does not know. A score is no measurement. An edit shows what a model of "
-        "the data makes of an image, not what would happen to a patient. Research only, not for clinical use."
+        "typicality near 100 in latents.csv tells what it does not know. A score is no measurement. An edit shows what "
+        "a model of the data makes of an image, not what would happen to a patient. Research only, not for clinical "
+        "use."
     )
     return card | dict(further or {})

@@ -24,8 +24,8 @@ _NAMED = 5  # files in the warning
 
 
 class TypicalityCheck:
-    """The percentile of codes among withheld ones (:class:`~monai_diffae.semantics.LatentTypicality`), and one warning of
-    those beyond the finest percentile, with their number and the farthest files.
+    """The percentile of codes among withheld ones (:class:`~monai_diffae.semantics.LatentTypicality`), and one warning
+    of those beyond the finest percentile, with their number and the farthest files.
 
     Args:
         path: file of the typicality. Without one no code has a percentile, which the log says.

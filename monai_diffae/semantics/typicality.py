@@ -16,13 +16,13 @@ class LatentTypicality(nn.Module):
     distances of codes that training has not seen.
 
     The distance is ``sqrt((z - m)^T C^-1 (z - m))`` with mean and covariance of the training's codes. The percentile is
-    ``100 k / (M + 1)``, where k of M withheld codes are nearer or as near: 100 M / (M + 1) is the finest one, and a code
+    ``100 k / (M + 1)``, where k of M withheld codes are nearer or as near. 100 M / (M + 1) is the finest one: a code
     that has it lies beyond all withheld ones.
 
     References:
-        Mahalanobis, On the generalised distance in statistics, 1936; Lee et al., A Simple Unified Framework for Detecting
-        Out-of-Distribution Samples and Adversarial Attacks, NeurIPS 2018 (of features of a network). The covariance is
-        shrunk by Ledoit and Wolf, Journal of Multivariate Analysis 88, 2004.
+        Mahalanobis, On the generalised distance in statistics, 1936. Lee et al., A Simple Unified Framework for
+        Detecting Out-of-Distribution Samples and Adversarial Attacks, NeurIPS 2018 (of features of a network). The
+        covariance is shrunk as in Ledoit and Wolf, Journal of Multivariate Analysis 88, 2004.
 
     Args:
         mean: shape ``(D,)``.

@@ -109,5 +109,8 @@ class Judge:
 
     def forget(self) -> None:
         """Delete what a stopped run would go on from."""
-        for path in Path(self.bench.folder).glob("classifier_*.pt*"):
+        folder = Path(self.bench.folder)
+        for path in folder.glob("classifier_*.pt*"):
             path.unlink()
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
