@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from monai.networks.nets import AutoencoderKL
 
 from monai_diffae.networks import DiffAEUNet, DiffusionAutoencoder, SemanticEncoder
 
@@ -44,3 +45,11 @@ def tiny_autoencoder(device: str) -> DiffusionAutoencoder:
     common |= {"attention_levels": (False, False, True), "norm_num_groups": 4}
     network = DiffusionAutoencoder(SemanticEncoder(**common), DiffAEUNet(**common, out_channels=1))
     return randomize(network).eval().to(device)
+
+
+def tiny_autoencoder_kl(spatial_dims: int = 2, **options) -> AutoencoderKL:
+    """Of images with one channel to three, a quarter of the side; no attention."""
+    torch.manual_seed(0)
+    settings = {"channels": (4, 8, 8), "attention_levels": (False,) * 3, "latent_channels": 3, "norm_num_groups": 4}
+    settings |= {"num_res_blocks": 1, "with_encoder_nonlocal_attn": False, "with_decoder_nonlocal_attn": False}
+    return AutoencoderKL(spatial_dims=spatial_dims, in_channels=1, out_channels=1, **(settings | options))

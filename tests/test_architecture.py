@@ -23,6 +23,8 @@ ARROWS = {
     "results": {"semantics"},
     "metrics": {"schedulers", "semantics", "inferers"},
     "bundles": set(),  # texts; what they name is imported when they run
+    "commands": {"bundles"},
+    "__main__": {"commands"},
     "demo": {"datasets"},  # and the bundles, by command
 }
 # Knows rooms above it, by their names alone: paths of earlier versions that lead to the new ones.

@@ -15,6 +15,7 @@ __all__ = ["BundleSource", "build_bundle", "built_files"]
 
 PARTS = Path(__file__).parent / "parts"
 SOURCE = "bundle.yaml"
+_PARSED = ("kind", "metadata", "presets", "words")  # whose values count, not the text
 _PREDICTIONS = {"epsilon": "noise eps", "sample": "image x_0", "v_prediction": "velocity v"}
 
 
@@ -33,6 +34,7 @@ def built_files(folder: Path) -> dict[str, str]:
     inference = yaml.safe_load(configs["configs/inference.yaml"])
     return {
         **configs,
+        **{f"configs/presets/{name}.yaml": source.preset(name) for name in source.presets},
         "configs/inference.json": json.dumps(inference, indent=4) + "\n",
         "configs/metadata.json": source.metadata(inference),
         "configs/logging.conf": (PARTS / "common" / "logging.conf").read_text(),
@@ -64,6 +66,7 @@ class BundleSource:
 
     Attributes:
         own_blocks: from names to texts at the margin.
+        presets: from names to their words.
         changes: of each configuration, or ``both``, from ids to their entries.
     """
 
@@ -87,7 +90,11 @@ class BundleSource:
             **self.values.get("words", {}),
         }
         self.words = {name: str(word) for name, word in self.words.items()}
-        sections = {name: text for name, text in entries(text).items() if name not in ("kind", "metadata", "words")}
+        self.presets = self.values.get("presets", {})
+        self.template = self.of_kind.pop("preset", None)
+        if self.presets and self.template is None:
+            raise ValueError(f"{self.path}: {self.kind} have no presets.")
+        sections = {name: text for name, text in entries(text).items() if name not in _PARSED}
         sections = {name: blocks(section)[name] for name, section in sections.items()}
         self.own_blocks = blocks(sections.pop("blocks", ""))
         self.changes = {name: entries(section) for name, section in sections.items()}
@@ -116,6 +123,14 @@ class BundleSource:
             return override(text, changes | self.changes.get(name, {}))
         except ValueError as error:
             raise ValueError(f"{self.path}, for {name}.yaml: {error}") from error
+
+    def preset(self, name: str) -> str:
+        """The text of one of the bundle's presets."""
+        words = {word: str(value) for word, value in self.presets[name].items()}
+        try:
+            return fill(self.template, {}, words | {"preset": name})[0]
+        except ValueError as error:
+            raise ValueError(f"{self.path}, for presets/{name}.yaml: {error}") from error
 
     def _of_both(self, text: str) -> dict[str, str]:
         present = entries(text)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where bundles lie: in a checkout beside the package, or anywhere by their path."""
+"""Where bundles lie: in the working directory, in the checkout or the installed package, or anywhere by their path."""
 
 from __future__ import annotations
 
@@ -7,14 +7,22 @@ import difflib
 import os
 from pathlib import Path
 
-__all__ = ["bundle_folders", "find_bundle"]
+__all__ = ["bundle_folders", "find_bundle", "shown_path"]
 
-CHECKOUT = Path(__file__).parents[2] / "bundles"
+# In a checkout a link to its folder of bundles; in an installed package a folder with copies.
+SHIPPED = Path(__file__).parent / "shipped"
 
 
 def bundle_folders() -> dict[str, Path]:
-    """The bundles that are found by name, in alphabetical order."""
-    return {path.parents[1].name: path.parents[1] for path in sorted(CHECKOUT.glob("*/configs/metadata.json"))}
+    """The bundles that are found by name, in alphabetical order.
+
+    They lie in the working directory, in its folder ``bundles`` or with this package; the first of a name counts.
+    """
+    found: dict[str, Path] = {}
+    for folder in (Path.cwd(), Path.cwd() / "bundles", SHIPPED.resolve()):
+        for metadata in folder.glob("*/configs/metadata.json"):
+            found.setdefault(metadata.parents[1].name, metadata.parents[1])
+    return dict(sorted(found.items()))
 
 
 def find_bundle(bundle: str | os.PathLike) -> Path:
@@ -34,3 +42,9 @@ def find_bundle(bundle: str | os.PathLike) -> Path:
     raise ValueError(
         f"no bundle '{bundle}': neither a folder with configs/metadata.json nor one of {', '.join(known)}.{hint}"
     )
+
+
+def shown_path(path: str | os.PathLike) -> str:
+    """A path as it is written in commands: from the working directory if it lies in there, else absolute."""
+    absolute = Path(os.path.abspath(path))
+    return os.fspath(absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else absolute)

@@ -14,6 +14,7 @@ from .label_columns import label_columns as label_columns
 from .labels import LabelsWhereShownd as LabelsWhereShownd
 from .labels import MaskToLabeld as MaskToLabeld
 from .labels import add_labels as add_labels
+from .latent_images import LatentImages as LatentImages
 from .latents import encode_dataset as encode_dataset
 from .latents import encode_once as encode_once
 from .latents import encoding_fingerprint as encoding_fingerprint

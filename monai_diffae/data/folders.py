@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from monai_diffae.data.data_lists import grouped_by_subject, read_data_list, with_subjects
-from monai_diffae.data.dicom import dicom_sources, is_dicom
+from monai_diffae.data.formats import PICTURES, format_of
+from monai_diffae.data.masks import image_folders, without_masks
+from monai_diffae.data.searching import is_hidden, search_files
+from monai_diffae.data.sorting import pictures_among, volumes_among
+from monai_diffae.support.names import without_extension
+from monai_diffae.support.telling import PassedOver
 
 __all__ = ["find_images", "find_volumes"]
-
-_VOLUME_EXTENSIONS = (".nii", ".nii.gz", ".png", ".tif", ".tiff")
-_DICOM_EXTENSIONS = (".dcm", ".ima")  # usual ones, among others and none
-_OTHER_EXTENSIONS = (".csv", ".json", ".txt", ".md", ".pt")  # not looked into
-_IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
 
 
 def find_images(
@@ -22,17 +22,22 @@ def find_images(
     data_list: str | os.PathLike | None = None,
     data_list_key: str = "training",
     subject_pattern: str | None = None,
+    output_dir: str | os.PathLike | None = None,
 ) -> list[dict[str, str]]:
-    """The PNG, JPEG, TIFF and WebP files of a folder, or those that a list names, as a MONAI data list.
+    """The PNG, JPEG, TIFF, WebP, BMP and GIF files of a folder, or those that a list names, as a MONAI data list.
+
+    What is left out of a folder is said in a line for each reason, with a count and an example; see
+    :func:`~monai_diffae.data.searching.search_files` and :func:`~monai_diffae.data.masks.without_masks`.
 
     Args:
-        dataset_dir: searched with its subfolders.
+        dataset_dir: searched with its subfolders, also through links.
         data_list: a MONAI data list (JSON), or a CSV with a column ``image`` or ``file``, instead of the search. Paths
             are relative to it, or else to ``dataset_dir``. Other entries are kept if all items have them, as batches
             need.
         data_list_key: of the list in a JSON file.
         subject_pattern: regular expression that finds the subject in a path below ``dataset_dir``: its first group, or
             all that it matches.
+        output_dir: of the run; left out of the search.
 
     Returns:
         ``[{"image": path}, ...]``, sorted by path, or as listed. If entries of a list have a ``subject``, all items do
@@ -40,24 +45,21 @@ def find_images(
 
     Raises:
         ValueError: if there is no such folder, no picture in it, another kind of file in the list, two whose names
-            differ in the extension only, an image without a match of ``subject_pattern``, and for what
-            :func:`~monai_diffae.data.data_lists.read_data_list` refuses.
+            differ in the extension only, an image without a match of ``subject_pattern``, ``output_dir`` that is
+            ``dataset_dir``, and for what :func:`~monai_diffae.data.data_lists.read_data_list` refuses.
     """
+    passed = PassedOver()
     if data_list is not None:
         items = _shared_entries(read_data_list(data_list, Path(dataset_dir), data_list_key), "subject")
         files = [Path(item["image"]) for item in items]
-        other = next((file for file in files if file.suffix.lower() not in _IMAGE_EXTENSIONS), None)
+        other = next((file for file in files if format_of(file.name) is not PICTURES), None)
         if other is not None:
-            raise ValueError(f"{data_list} names {other}, which is no picture ({', '.join(_IMAGE_EXTENSIONS)}).")
+            raise ValueError(f"{data_list} names {other}, which is no picture ({', '.join(PICTURES.extensions)}).")
     else:
-        files = sorted(p for p in Path(dataset_dir).rglob("*") if p.suffix.lower() in _IMAGE_EXTENSIONS)
+        root = _checked(dataset_dir, output_dir)
+        files = without_masks(pictures_among(search_files([root], passed, output_dir), passed), root, passed)
         items = [{"image": str(file)} for file in files]
-    if not files:
-        raise ValueError(
-            f"No pictures ({', '.join(_IMAGE_EXTENSIONS)}) in dataset_dir {os.fspath(dataset_dir)!r}; give a folder "
-            "that holds some."
-        )
-    _check_distinct(files, _IMAGE_EXTENSIONS)
+    _check_found(items, f"pictures ({', '.join(PICTURES.extensions)})", dataset_dir, passed)
     if subject_pattern is not None:
         return with_subjects(items, Path(dataset_dir), subject_pattern)
     if any(item.get("subject") for item in items):
@@ -71,14 +73,34 @@ def _shared_entries(items: Sequence[Mapping[str, Any]], *others: str) -> list[di
     return [{key: value for key, value in item.items() if key in shared} for item in items]
 
 
-def _check_distinct(files: list[Path], extensions: tuple[str, ...]) -> None:
-    """Results are named after their source without its extension, and one image twice is no data set to split."""
-    seen: dict[str, Path] = {}
-    for file in files:
-        extension = max((e for e in extensions if file.name.lower().endswith(e)), key=len, default="")
-        other = seen.setdefault(str(file)[: len(str(file)) - len(extension)], file)
-        if other != file:
-            raise ValueError(f"{other} and {file.name} differ in the extension only; rename or remove one of them.")
+def _checked(dataset_dir: str | os.PathLike, output_dir: str | os.PathLike | None) -> Path:
+    if output_dir is not None and os.path.realpath(output_dir) == os.path.realpath(dataset_dir):
+        raise ValueError(
+            f"output_dir and dataset_dir are both {os.fspath(dataset_dir)!r}: a further run would take the results for "
+            "images; choose another output_dir."
+        )
+    return Path(dataset_dir)
+
+
+def _check_found(
+    items: Sequence[Mapping[str, Any]], kinds: str, dataset_dir: str | os.PathLike, passed: PassedOver
+) -> None:
+    """Some, of distinct names. Results are named after their source without its extension, and one image twice is no
+    data set to split. Says what was passed over."""
+    if not items:
+        left_out = "".join(f" Left out: {line}." for line in passed.lines())
+        raise ValueError(
+            f"No {kinds} in dataset_dir {os.fspath(dataset_dir)!r}; give a folder that holds some.{left_out}"
+        )
+    seen: dict[str, str] = {}
+    for item in items:
+        image = item["image"]
+        other = seen.setdefault(os.path.join(os.path.dirname(image), without_extension(os.path.basename(image))), image)
+        if other != image:
+            raise ValueError(
+                f"{other} and {os.path.basename(image)} differ in the extension only; rename or remove one of them."
+            )
+    passed.tell(dataset_dir)
 
 
 def find_volumes(
@@ -87,14 +109,19 @@ def find_volumes(
     data_list: str | os.PathLike | None = None,
     data_list_key: str = "training",
     subject_pattern: str | None = None,
+    output_dir: str | os.PathLike | None = None,
 ) -> list[dict[str, str]]:
     """The volumes of a folder, or those that a list names, as a MONAI data list.
 
-    NIfTI (.nii, .nii.gz), PNG and TIFF files are told by their extension, DICOM files by what is in them: a series of
-    several files in one folder is one volume, under the folder's path. Hidden files are left out.
+    NIfTI, MGH, MetaImage, NRRD, NumPy and picture files are told by their extension
+    (:mod:`~monai_diffae.data.formats`), DICOM files by what is in them: a stack of slices in one folder is one volume,
+    under the folder's path (:func:`~monai_diffae.data.dicom.dicom_sources`). What is left out is said in a line for
+    each reason, with a count and an example; see :func:`~monai_diffae.data.searching.search_files` and
+    :func:`~monai_diffae.data.masks.without_masks`.
 
     Args:
-        dataset_dir: searched with its subfolders; where it has a folder ``images``, that one is searched.
+        dataset_dir: searched with its subfolders, also through links; where it has folders ``images``, or nnU-Net's
+            ``imagesTr`` and ``imagesTs``, those are searched.
         masks: from a key to a folder beside ``images``, e.g. ``{"lesion_mask": "lesions"}``: a file there of the same
             name as the image is added under the key.
         data_list: a MONAI data list (JSON), or a CSV with a column ``image`` or ``file``, instead of the search. Paths
@@ -104,6 +131,7 @@ def find_volumes(
         subject_pattern: regular expression that finds the subject in a path below ``dataset_dir``: its first group, or
             all that it matches. By default the DICOM PatientID, the BIDS label (``sub-01``), the first folder below
             what all files share, or the file's name, whichever there is first.
+        output_dir: of the run; left out of the search.
 
     Returns:
         ``[{"image": path, "subject": name, ...}, ...]``, sorted by path, each subject's together; masks only where
@@ -114,37 +142,35 @@ def find_volumes(
             without a match of ``subject_pattern``, and for what :func:`~monai_diffae.data.data_lists.read_data_list`
             refuses.
     """
+    passed = PassedOver()
     root = Path(dataset_dir)
-    images = root / "images" if (root / "images").is_dir() else root
+    images = (image_folders(root) or [root]) if root.is_dir() else [root]
     if data_list is not None:
         items = read_data_list(data_list, root, data_list_key, tuple(masks or ()))
         items = _shared_entries(items, "subject", *(masks or ()))
     else:
-        items = [{"image": str(path)} | ({"subject": name} if name else {}) for path, name in _search(images)]
-    if not items:
-        raise ValueError(
-            f"No NIfTI files (.nii, .nii.gz), DICOM, PNG or TIFF files in dataset_dir {os.fspath(dataset_dir)!r}; give "
-            "a folder that holds some."
-        )
-    _check_distinct([Path(item["image"]) for item in items], (*_VOLUME_EXTENSIONS, *_DICOM_EXTENSIONS))
+        _checked(root, output_dir)
+        found = sorted(_search(images, root, output_dir, passed))
+        items = [{"image": str(path)} | ({"subject": name} if name else {}) for path, name in found]
+    _check_found(items, "NIfTI, DICOM or other volumes, or pictures", dataset_dir, passed)
     for key, folder in (masks or {}).items():
         for item in items:
             path = Path(item["image"])
-            mask = root / folder / path.relative_to(images) if images in path.parents else None
+            mask = next((root / folder / path.relative_to(top) for top in images if top in path.parents), None)
             if mask is not None and mask.is_file():
                 item.setdefault(key, str(mask))
     return with_subjects(items, root, subject_pattern)
 
 
-def _search(folder: Path) -> list[tuple[Path, str]]:
+def _search(
+    folders: Sequence[Path], root: Path, output_dir: str | os.PathLike | None, passed: PassedOver
+) -> list[tuple[Path, str]]:
     """Images and, if their files tell it, their subjects."""
-    found, dicom = [], []
-    for path in sorted(folder.rglob("*")):
-        if any(part.startswith(".") for part in path.relative_to(folder).parts) or not path.is_file():
-            continue
-        name = path.name.lower()
-        if name.endswith(_VOLUME_EXTENSIONS):
-            found.append((path, ""))
-        elif not name.endswith(_OTHER_EXTENSIONS) and is_dicom(path):
-            dicom.append(path)
-    return sorted(found + dicom_sources(dicom))
+    if list(folders) != [root]:
+        own = None if output_dir is None else os.path.realpath(output_dir)
+        for path in sorted(root.iterdir()):
+            is_image = (path.is_dir() and os.path.realpath(path) != own) or format_of(path.name) is not None
+            if path not in folders and is_image and not is_hidden(path.name):
+                passed.add(f"what lies beside the folder {folders[0].name}", path)
+    volumes, dicom = volumes_among(search_files(folders, passed, output_dir), passed)
+    return [(path, "") for path in without_masks(volumes, root, passed)] + dicom

@@ -2,26 +2,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from monai.config import KeysCollection
-from monai.data import MetaTensor, NibabelReader
-from monai.transforms import LoadImage, MapTransform
-from monai.utils import convert_to_tensor
+from monai.data import ImageReader, MetaTensor
+from monai.data.utils import to_affine_nd
+from monai.transforms import MapTransform
+from monai.utils import MetaKeys
 
-from monai_diffae.data.dicom import DicomSeriesReader, is_dicom
+from monai_diffae.data.dicom import DicomReader, dicom_images, is_dicom
+from monai_diffae.data.formats import DICOM, PICTURES, format_of
 from monai_diffae.data.pictures import PictureReader
+from monai_diffae.data.volume_readers import volume_reader
+from monai_diffae.support.telling import OnceTold
 
 __all__ = ["LoadVolumed"]
 
-_PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
-
 
 class LoadVolumed(MapTransform):
-    """Loads NIfTI (2D to 4D), DICOM (a file, or a folder with a series) and pictures, all as volumes of one channel.
+    """Loads what MONAI's readers read, as volumes of one channel: NIfTI (2D to 4D), pairs of ``.img`` and ``.hdr``,
+    MGH, MetaImage (``pip install itk-io``), NRRD (``pip install pynrrd``), NumPy arrays, DICOM (a file, or a folder
+    with a stack of slices; ``pip install pydicom``) and pictures.
 
     An image becomes a MetaTensor ``(1, X, Y, Z)``, float32, Z of 1 for one slice, with the affine of the file (RAS),
     the same as ``original_affine``, and ``filename_or_obj``. What is not a number becomes 0. Pictures are grey in
@@ -49,8 +54,8 @@ class LoadVolumed(MapTransform):
         super().__init__(keys, allow_missing_keys)
         self.channel = channel
         self.picture_spacing = picture_spacing
-        # Once, since it looks for all of MONAI's readers, which some of them report.
-        self.load_image = LoadImage(image_only=False, ensure_channel_first=True)
+        self._told = OnceTold()
+        self._pictures = PictureReader(channels=1)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
@@ -60,17 +65,15 @@ class LoadVolumed(MapTransform):
 
     def _load(self, file: str) -> MetaTensor:
         try:
-            if file.lower().endswith(_PICTURES):
-                image, affine = self._picture(file)
-            elif os.path.isdir(file) or is_dicom(file):
-                image, affine = self._dicom(file)
-            else:
-                image, affine = self._read(NibabelReader(), file)
+            array, affine = self._read(file)
         except ImportError:
             raise
         except Exception as error:
             # From None: of a chain, print_root_cause shows users the first error, which does not name the file.
             raise ValueError(f"{file} cannot be read as an image: {error}") from None
+        if array.dtype.kind not in "biuf":
+            raise ValueError(f"{file} holds {array.dtype}; expected integers or floats.")
+        image = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
         while image.ndim > 4 and image.shape[-1] == 1:
             image = image[..., 0]
         if image.ndim not in (3, 4):
@@ -85,19 +88,34 @@ class LoadVolumed(MapTransform):
                 )
             image = image[self.channel : self.channel + 1]
         image = image if image.ndim == 4 else image[..., None]
-        meta = {"filename_or_obj": file, "original_affine": affine.clone(), "space": "RAS"}
+        meta = {
+            "filename_or_obj": file,
+            "original_affine": affine.clone(),
+            "space": "RAS",
+            "stored_type": array.dtype.str,
+        }
         return MetaTensor(torch.nan_to_num(image).contiguous(), affine=affine, meta=meta)
 
-    def _read(self, reader: Any, files: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        image, _ = self.load_image(files, reader)
-        return convert_to_tensor(image, track_meta=False), image.affine.double()
+    def _read(self, file: str) -> tuple[np.ndarray, torch.Tensor]:
+        """Values ``(C, *spatial)`` as the file has them, and the affine ``(4, 4)``, float64."""
+        known = None if os.path.isdir(file) else format_of(file)
+        if known is PICTURES:
+            values, _ = _values(self._pictures, file)
+            spacing = [-self.picture_spacing, -self.picture_spacing, 1.0, 1.0]
+            return values.swapaxes(1, 2), torch.diag(torch.tensor(spacing, dtype=torch.float64))
+        if known not in (None, DICOM):
+            return _values(volume_reader(known, self._told), file)
+        if os.path.isdir(file):
+            return _values(DicomReader(self._told), [str(path) for path in dicom_images(Path(file))])
+        if not is_dicom(file):
+            raise ValueError("it is neither DICOM nor has it the extension of a format that is read")
+        return _values(DicomReader(self._told), file)
 
-    def _dicom(self, file: str) -> tuple[torch.Tensor, torch.Tensor]:
-        if not os.path.isdir(file):
-            return self._read(DicomSeriesReader(), file)
-        return self._read(DicomSeriesReader(), sorted(str(f) for f in Path(file).iterdir() if is_dicom(f)))
 
-    def _picture(self, file: str) -> tuple[torch.Tensor, torch.Tensor]:
-        image, _ = self._read(PictureReader(channels=1), file)
-        spacing = torch.tensor([-self.picture_spacing, -self.picture_spacing, 1.0, 1.0], dtype=torch.float64)
-        return image.transpose(1, 2), torch.diag(spacing)
+def _values(reader: ImageReader, files: str | Sequence[str]) -> tuple[np.ndarray, torch.Tensor]:
+    """What MONAI's LoadImage does, but for the type of the values, and that errors are the reader's own."""
+    values, meta = reader.get_data(reader.read(files))
+    axis = meta[MetaKeys.ORIGINAL_CHANNEL_DIM]
+    values = values[None] if np.isnan(axis) else np.moveaxis(values, int(axis), 0)
+    affine = to_affine_nd(3, np.asarray(meta.get(MetaKeys.AFFINE, np.eye(4)), dtype=np.float64))
+    return values, torch.from_numpy(affine)

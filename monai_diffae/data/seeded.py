@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.transforms import Compose, MapTransform, Randomizable
@@ -92,23 +93,52 @@ class EndlessSampler(Sampler):
 class RandDiffusionNoised(Randomizable, MapTransform):
     """Draws the noise and the timestep of a training sample.
 
-    Adds ``noise`` (standard normal, shape of the image) and ``timesteps`` (an integer tensor, uniform in
-    [0, ``num_train_timesteps``)).
+    Adds ``noise`` (standard normal, shape of the image) and ``timesteps`` (an integer tensor in
+    [0, ``num_train_timesteps``), uniform unless ``timestep_weights`` say otherwise).
 
     Args:
         keys: key of the image, one.
         num_train_timesteps: T of the scheduler.
+        timestep_weights: how often each of the T timesteps is drawn, relative to the others, as
+            :func:`~monai_diffae.schedulers.timestep_weights` gives them; ``None`` for all alike.
+        noise_shape: ``(C, *spatial)`` of the noise, where the diffusion is not of the image itself but of its latent;
+            ``None`` for the image's.
+
+    Raises:
+        ValueError: for several keys, and for weights that are not T numbers of at least 0, one of them positive.
     """
 
-    def __init__(self, keys: KeysCollection, num_train_timesteps: int) -> None:
+    def __init__(
+        self,
+        keys: KeysCollection,
+        num_train_timesteps: int,
+        timestep_weights: Sequence[float] | None = None,
+        noise_shape: Sequence[int] | None = None,
+    ) -> None:
         super().__init__(keys)
         if len(self.keys) != 1:
             raise ValueError(f"keys must name one image, got {self.keys}.")
         self.num_train_timesteps = num_train_timesteps
+        self.noise_shape = noise_shape
+        self._cumulated = None
+        if timestep_weights is not None:
+            weights = np.asarray(timestep_weights, dtype=np.float64)
+            if weights.shape != (num_train_timesteps,) or not np.isfinite(weights).all() or weights.min() < 0:
+                raise ValueError(
+                    f"timestep_weights must be {num_train_timesteps} numbers of at least 0, got {weights}."
+                )
+            if not weights.any():
+                raise ValueError("timestep_weights must not all be 0.")
+            self._cumulated = np.cumsum(weights) / weights.sum()
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
-        shape = d[self.keys[0]].shape
+        shape = d[self.keys[0]].shape if self.noise_shape is None else self.noise_shape
         d["noise"] = torch.from_numpy(self.R.standard_normal(tuple(shape)).astype("float32"))
-        d["timesteps"] = torch.tensor(self.R.randint(self.num_train_timesteps))
+        d["timesteps"] = torch.tensor(self._timestep())
         return d
+
+    def _timestep(self) -> int:
+        if self._cumulated is None:
+            return self.R.randint(self.num_train_timesteps)
+        return int(np.searchsorted(self._cumulated, self.R.uniform(), side="right"))

@@ -4,3 +4,7 @@ from .brain_slices import generate_brain_slices as generate_brain_slices
 from .digits import ensure_digits as ensure_digits
 from .digits import generate_digits as generate_digits
 from .digits import load_digits_arrays as load_digits_arrays
+from .hippocampus import find_hippocampus as find_hippocampus
+from .hippocampus import write_hippocampus_labels as write_hippocampus_labels
+from .mednist import find_mednist as find_mednist
+from .mednist import write_mednist_labels as write_mednist_labels

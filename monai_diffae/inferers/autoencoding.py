@@ -13,6 +13,7 @@ from tqdm import tqdm
 from monai_diffae.inferers.batching import Batches
 from monai_diffae.inferers.exact_inversion import Inversion, check_exact, invert_exactly
 from monai_diffae.inferers.inference import inference
+from monai_diffae.inferers.latent_space import to_image, to_latent
 from monai_diffae.inferers.metadata import plain
 from monai_diffae.schedulers import InvertibleDDIMScheduler
 from monai_diffae.support.precision import check_precision, mixed_precision, shared_casts
@@ -90,18 +91,25 @@ class DiffusionAutoencoderInferer(Inferer):
             scheduler.set_timesteps(steps)  # an impossible number is told before any data are read
 
     def __call__(  # type: ignore[override]
-        self, inputs: torch.Tensor, network: Callable, noise: torch.Tensor, timesteps: torch.Tensor
+        self,
+        inputs: torch.Tensor,
+        network: Callable,
+        noise: torch.Tensor,
+        timesteps: torch.Tensor,
+        latent: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """The training call: the network's prediction for noised images, given the code of the clean ones.
 
         Args:
             inputs: clean images x_0 in [-1, 1], shape ``(B, C, *spatial)``.
             network: a :class:`~monai_diffae.networks.DiffusionAutoencoder`, wrapped or not.
-            noise: standard normal, same shape.
+            noise: standard normal, same shape (that of the latents where the network works on those).
             timesteps: integers in [0, T), shape ``(B,)``.
+            latent: of the images, where it is known from before and the network works on latents.
         """
         images = plain(inputs)
-        noised = self.scheduler.add_noise(images, plain(noise), timesteps)
+        x_0 = to_latent(images, network) if latent is None else plain(latent)
+        noised = self.scheduler.add_noise(x_0, plain(noise), timesteps)
         with mixed_precision(self.precision, images.device):
             prediction = network(noised, timesteps, image=images)
         return prediction.float()
@@ -130,7 +138,7 @@ class DiffusionAutoencoderInferer(Inferer):
         """The stochastic code x_T, the detail that z_sem does not hold; :meth:`invert_with_report` without its report.
 
         Returns:
-            x_T, shape of ``images``.
+            x_T, shape of ``images``, or of their latents.
         """
         return self.invert_with_report(images, network, z_sem).x_T
 
@@ -151,7 +159,9 @@ class DiffusionAutoencoderInferer(Inferer):
         self.scheduler.set_timesteps(self.num_inversion_steps)
         images, z_sem = plain(images), z_sem.expand(len(images), -1)
         with shared_casts(self.precision, images.device):
-            result = Inversion.cat(self.batches(lambda x, z: self._invert(x, z, network), images, z_sem))
+            result = Inversion.cat(
+                self.batches(lambda x, z: self._invert(to_latent(x, network), z, network), images, z_sem)
+            )
         if self.inversion == "explicit":
             return result
         missed = int((~(result.residual <= self.tolerance)).sum())
@@ -186,7 +196,8 @@ class DiffusionAutoencoderInferer(Inferer):
 
         Args:
             z_sem: shape ``(B, D)``; ``(1, D)`` for one z_sem that all images share.
-            x_T: shape ``(B, C, *spatial)``; ``(1, C, *spatial)`` for one x_T that all images share.
+            x_T: shape ``(B, C, *spatial)``, that of the images or of their latents; one row for one x_T that all
+                images share.
             network: called as ``network(x_t, timesteps, context=z_sem)``.
 
         Returns:
@@ -201,7 +212,7 @@ class DiffusionAutoencoderInferer(Inferer):
         self.scheduler.set_timesteps(self.num_inference_steps)
         x_T, z_sem = plain(x_T).expand(batch, *x_T.shape[1:]), z_sem.expand(batch, -1)
         with shared_casts(self.precision, x_T.device):
-            return torch.cat(self.batches(lambda z, x: self._decode(z, x, network), z_sem, x_T))
+            return torch.cat(self.batches(lambda z, x: to_image(self._decode(z, x, network), network), z_sem, x_T))
 
     def decode_series(self, codes: Sequence[tuple[torch.Tensor, torch.Tensor]], network: Callable) -> torch.Tensor:
         """Several images for each place of a batch, all at once as far as ``batch_size`` allows.

@@ -73,9 +73,9 @@ class SamplingInferer(Inferer):
             )
         indices = numbers.flatten().tolist()
         latents = self.latent_sampler(indices, numbers.device)
-        x_T = torch.zeros((1, *self.image_shape), device=numbers.device)
-        if self.x_T == "random":
-            x_T = torch.cat([self.stochastic_code.draw(x_T, k) for k in indices])
+        like = torch.empty((1, *self.image_shape), device=numbers.device)
+        numbered = indices if self.x_T == "random" else [0]  # zeros are the same for all
+        x_T = torch.cat([self.stochastic_code.draw(like, k, network) for k in numbered])
         sample = self.inferer.decode(latents["z_sem"], x_T, network)
         return latents | {"sample": like_input(sample, inputs)}
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from monai_diffae.inferers.exact_inversion import Inversion
+from monai_diffae.inferers.latent_space import code_shape
 from monai_diffae.inferers.metadata import plain
 from monai_diffae.support.randomness import derive_seed
 
@@ -37,7 +38,8 @@ class StochasticCode:
     def __call__(
         self, images: torch.Tensor, network: Callable, z_sem: torch.Tensor, inferer: DiffusionAutoencoderInferer
     ) -> torch.Tensor:
-        """x_T for ``images`` of shape ``(B, C, *spatial)``: same shape, or ``(1, C, *spatial)`` where it is shared."""
+        """x_T for ``images`` of shape ``(B, C, *spatial)``: same shape (or that of their latents), or one row where it
+        is shared."""
         return self.with_report(images, network, z_sem, inferer).x_T
 
     def with_report(
@@ -46,10 +48,13 @@ class StochasticCode:
         """The same, and for each image what it cost (nothing, if it is not encoded) and how exact it is."""
         if self.x_T == "encode":
             return inferer.invert_with_report(images, network, z_sem)
-        x_T = self.draw(images) if self.x_T == "random" else torch.zeros_like(plain(images[:1]))
+        x_T = self.draw(images, network=network)
         return Inversion.unchecked(x_T, len(images), 0)
 
-    def draw(self, images: torch.Tensor, k: int = 0) -> torch.Tensor:
-        """The k-th random x_T for images of this shape, ``(1, C, *spatial)``."""
+    def draw(self, images: torch.Tensor, k: int = 0, network: Callable | None = None) -> torch.Tensor:
+        """The k-th random x_T, or zeros, for images of this shape, ``(1, C, *spatial)``, and this network."""
+        shape = (1, *code_shape(images.shape[1:], network))
+        if self.x_T == "zeros":
+            return plain(images).new_zeros(shape)
         generator = torch.Generator().manual_seed(derive_seed(self.seed, k))
-        return torch.randn((1, *images.shape[1:]), generator=generator).to(images)
+        return torch.randn(shape, generator=generator).to(plain(images))

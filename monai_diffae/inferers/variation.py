@@ -46,7 +46,7 @@ class VariationInferer(Inferer):
         """
         images = plain(inputs)
         z_sem = self.inferer.encode(images, network)
-        codes = [(z_sem, self.stochastic_code.draw(images, k)) for k in range(self.num_variations)]
+        codes = [(z_sem, self.stochastic_code.draw(images, k, network)) for k in range(self.num_variations)]
         variations = self.inferer.decode_series(codes, network)
         spread = variations.std(dim=1, correction=0)
         return {

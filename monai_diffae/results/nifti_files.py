@@ -12,6 +12,8 @@ import nibabel as nib
 import numpy as np
 from monai.utils import convert_to_numpy
 
+from monai_diffae.support.names import NIBABEL_EXTENSIONS
+
 __all__ = ["StoredVolume", "read_stored_volume", "save_nifti"]
 
 
@@ -94,36 +96,54 @@ def read_stored_volume(
     """The source of a volume.
 
     Args:
-        file: NIfTI, whose header and numbers are kept as they are; others by ``load``.
+        file: NIfTI or a NIfTI pair, whose header and numbers are kept as they are, or Analyze and MGH, whose numbers
+            are; others by ``load``.
         channel: of a file with more than one.
-        load: MONAI transform of ``{"image": file}`` to an image ``(1, X, Y, Z)``, for files that are not NIfTI. They
-            become NIfTI-1 with integers where all intensities are integers, else float32.
+        load: MONAI transform of ``{"image": file}`` to an image ``(1, X, Y, Z)`` with ``stored_type`` in its metadata,
+            for other files. They become NIfTI-1 with numbers of that type, if it is one of NIfTI.
 
     Raises:
         ValueError: for numbers that are neither integers nor floats (colours, complex), and without ``load`` for a
             file that is not NIfTI.
     """
-    if not isinstance(file, (str, os.PathLike)) or not os.fspath(file).endswith((".nii", ".nii.gz")):
+    if not isinstance(file, (str, os.PathLike)) or not os.fspath(file).lower().endswith(NIBABEL_EXTENSIONS):
         if load is None:
             raise ValueError(f"{file} is not a NIfTI file (.nii, .nii.gz), and there is no load to read it with.")
         image = load({"image": file})["image"]
-        values = convert_to_numpy(image[0])
+        values = _as_stored(convert_to_numpy(image[0]), np.dtype(image.meta.get("stored_type", np.float32)))
         affine = convert_to_numpy(image.affine).astype(np.float64)
-        created = nib.Nifti1Image(_as_integers(values), affine)
+        created = nib.Nifti1Image(values, affine)
         return StoredVolume(np.asarray(created.dataobj), 1.0, 0.0, created.header, affine, nib.Nifti1Image)
     source = nib.load(file)
     numbers = np.array(source.dataobj.get_unscaled())
     if numbers.dtype.kind not in "iuf" or numbers.dtype.itemsize > 8:
         raise ValueError(f"{file} holds {numbers.dtype}; expected integers or floats of at most 64 bits.")
-    image_class = nib.Nifti2Image if isinstance(source, nib.Nifti2Image) else nib.Nifti1Image
+    is_nifti2 = isinstance(source, (nib.Nifti2Image, nib.Nifti2Pair))
+    image_class = nib.Nifti2Image if is_nifti2 else nib.Nifti1Image
     slope, intercept = float(source.dataobj.slope), float(source.dataobj.inter)
-    return StoredVolume(numbers, slope, intercept, source.header, source.affine, image_class, channel or 0)
+    return StoredVolume(numbers, slope, intercept, _header(source), source.affine, image_class, channel or 0)
 
 
-def _as_integers(values: np.ndarray) -> np.ndarray:
-    """The smallest usual type that holds them exactly."""
-    for dtype in (np.uint8, np.int16, np.uint16, np.int32):
-        limits = np.iinfo(dtype)
+def _header(source: nib.spatialimages.SpatialImage) -> nib.Nifti1Header:
+    """Of a single NIfTI file: a pair's is the same but for its mark, and other formats have no field for a place."""
+    if isinstance(source, (nib.Nifti1Image, nib.Nifti2Image)):
+        return source.header
+    if isinstance(source, nib.Nifti1Pair):  # nibabel's constructors would drop what Analyze has no field for
+        header_class = nib.Nifti2Header if isinstance(source, nib.Nifti2Pair) else nib.Nifti1Header
+        header = header_class(source.header.binaryblock, source.header.endianness, check=False)
+        header["magic"] = header_class.single_magic
+        return header
+    return nib.Nifti1Image(np.zeros(source.shape, np.uint8), source.affine).header
+
+
+def _as_stored(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Values of a type, or where they do not fit into it, or NIfTI has no such, of one that holds them."""
+    if dtype.kind == "f":
+        return values.astype(np.float64 if dtype.itemsize == 8 else np.float32)
+    usual = (np.uint8, np.int16, np.uint16, np.int32)
+    own = [dtype.newbyteorder("=")] if dtype.kind in "iu" and dtype.itemsize < 8 else []
+    for candidate in (*own, *usual):
+        limits = np.iinfo(candidate)
         if values.min() >= limits.min and values.max() <= limits.max and np.all(values == np.rint(values)):
-            return values.astype(dtype)
+            return values.astype(candidate)
     return values.astype(np.float32)

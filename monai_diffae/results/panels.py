@@ -11,16 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
 
-from monai_diffae.results.fitted_text import fit_texts
+from monai_diffae.results.panel_layout import PanelLayout
 
 __all__ = ["FigureRow", "FigureStyle", "caption_keys", "check_columns", "image_keys", "save_figure"]
-
-_GAP = 6  # pixels between neighbouring titles
-_LINE = 0.14  # inches
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,22 +106,23 @@ def draw_figure(
     panels = [_panels(columns, row) for row in rows]
     limit = style.difference_range or _round_limit(panels)
     bar = style.colour_bar and any(panel.signed for panel in panels[0])
-    width, height = 1.6 * len(panels[0]) + 0.9 + 0.7 * bar, 1.65 * len(rows) + 0.4 + 0.25 * bool(heading)
-    figure = Figure(figsize=(width, height), dpi=110, layout="compressed")
-    axes = figure.subplots(len(rows), len(panels[0]), squeeze=False)
-    for row_axes, row_panels in zip(axes, panels):
-        for axis, panel in zip(row_axes, row_panels):
-            shown = _show(axis, panel, style, limit)
+    titles = [panel.title + _scale(limit) * (panel.signed and not bar) for panel in panels[0]]
+    captions = [[panel.caption for panel in row] for row in panels]
+    layout = PanelLayout(titles, captions, [row.label for row in rows], heading, bar)
+    for i, row_panels in enumerate(panels):
+        for j, panel in enumerate(row_panels):
+            first, second = panel.image.shape[1:]
+            axes = layout.add_axes(i, j, (second, first) if style.y_up else (first, second))
+            shown = _show(axes, panel, style, limit)
             if bar and panel.signed:
                 differences = shown
     if bar:
-        scale = figure.colorbar(differences, ax=axes, aspect=30, fraction=0.05, pad=0.02)
+        scale = layout.figure.colorbar(differences, cax=layout.add_bar_axes())
         scale.ax.tick_params(labelsize=7)
         low, high = style.value_range
         scale.set_label(f"difference (images: {low:g} black, {high:g} white)", fontsize=7)
-    titles = [panel.title + _scale(limit) * (panel.signed and not bar) for panel in panels[0]]
-    _write_texts(figure, axes, titles, [[panel.caption for panel in row] for row in panels], rows, heading)
-    return figure
+    layout.add_heading()
+    return layout.figure
 
 
 def _panels(columns: Sequence[Mapping[str, Any]], row: FigureRow) -> list[_Panel]:
@@ -172,58 +168,11 @@ def _show(axis: Any, panel: _Panel, style: FigureStyle, limit: float) -> Any:
         """The rows from the top that matplotlib draws."""
         return np.rot90(image) if style.y_up else image
 
-    axis.set_xticks([])
-    axis.set_yticks([])
     if panel.signed:
-        return axis.imshow(rows_first(panel.image.mean(axis=0)), cmap="seismic", vmin=-limit, vmax=limit)
+        difference = rows_first(panel.image.mean(axis=0))
+        return axis.imshow(difference, cmap="seismic", vmin=-limit, vmax=limit, aspect="auto")
     low, high = style.value_range
     shown = np.clip((panel.image - low) / (high - low), 0, 1)
     if len(shown) == 3:
-        return axis.imshow(rows_first(np.moveaxis(shown, 0, -1)))
-    return axis.imshow(rows_first(shown[0]), cmap="gray", vmin=0, vmax=1)
-
-
-def _write_texts(
-    figure: Figure,
-    axes: np.ndarray,
-    titles: Sequence[str],
-    captions: Sequence[Sequence[str]],
-    rows: Sequence[FigureRow],
-    heading: str,
-) -> None:
-    """Titles, captions, labels and heading in the room that they have: matplotlib's layout leaves that to the caller.
-
-    Text that takes more lines needs room of its own, which moves the axes: so it is fitted twice.
-    """
-    renderer = FigureCanvasAgg(figure).get_renderer()
-
-    def width_of(line: str, size: float) -> float:
-        return renderer.get_text_width_height_descent(line, FontProperties(size=size), ismath=False)[0]
-
-    width, height = figure.get_size_inches()
-    for _ in range(2):
-        if heading:
-            (text,), size = fit_texts([heading], width_of, width * figure.dpi - 2 * _GAP)
-            figure.suptitle(text, fontsize=size, parse_math=False)
-        figure.draw_without_rendering()
-        room, room_down = _rooms(axes)
-        fitted, size = fit_texts(titles, width_of, room)
-        for axis, title in zip(axes[0], fitted):
-            axis.set_title(title, fontsize=size, parse_math=False)
-        below, size = fit_texts([c for row in captions for c in row], width_of, room, sizes=(7, 6, 5))
-        for axis, caption in zip(axes.flat, below):
-            axis.set_xlabel(caption, fontsize=size, parse_math=False)
-        labels, size = fit_texts([row.label for row in rows], width_of, room_down, sizes=(7, 6, 5), max_lines=4)
-        for axis, label in zip(axes[:, 0], labels):
-            axis.set_ylabel(label, fontsize=size, parse_math=False)
-        more = max(title.count("\n") for title in fitted)
-        more += sum(max(caption.count("\n") for caption in row) for row in np.reshape(below, axes.shape).tolist())
-        figure.set_size_inches(width, height + _LINE * more)
-
-
-def _rooms(axes: np.ndarray) -> tuple[float, float]:
-    """Pixels across and down that a text has, which stands in the middle of its axes."""
-    boxes = [[axis.get_window_extent() for axis in row] for row in axes]
-    across = boxes[0][1].x0 - boxes[0][0].x0 if len(boxes[0]) > 1 else boxes[0][0].width
-    down = boxes[0][0].y0 - boxes[1][0].y0 if len(boxes) > 1 else boxes[0][0].height
-    return across - _GAP, down - _GAP
+        return axis.imshow(rows_first(np.moveaxis(shown, 0, -1)), aspect="auto")
+    return axis.imshow(rows_first(shown[0]), cmap="gray", vmin=0, vmax=1, aspect="auto")

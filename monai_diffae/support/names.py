@@ -6,10 +6,12 @@ from __future__ import annotations
 import os
 from pathlib import Path, PurePosixPath
 
-__all__ = ["joined_stem", "named_from", "source_stem"]
+__all__ = ["NIBABEL_EXTENSIONS", "joined_stem", "named_from", "source_stem", "without_extension"]
 
-
-_EXTENSIONS = (".nii.gz", ".nii", ".dcm", ".ima", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp")
+# Of all images that are read; the longer before those that they end with.
+NIBABEL_EXTENSIONS = (".nii.gz", ".nii", ".img.gz", ".img", ".hdr.gz", ".hdr", ".mgh.gz", ".mgh", ".mgz")
+_VOLUMES = (*NIBABEL_EXTENSIONS, ".mha", ".mhd", ".nrrd", ".nhdr", ".npy", ".npz", ".dcm", ".dicom", ".ima")
+_PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif")
 
 
 def named_from(file: str | os.PathLike, root: str | os.PathLike = "") -> str:
@@ -24,12 +26,16 @@ def named_from(file: str | os.PathLike, root: str | os.PathLike = "") -> str:
 def source_stem(file: str) -> str:
     """``images/a.nii.gz`` to ``images/a``, an absolute path to its file name's stem; DICOM's ``1.2.3`` stays."""
     path = Path(file)
-    name = path.name
-    for extension in _EXTENSIONS:
-        if name.lower().endswith(extension):
-            name = name[: -len(extension)]
-            break
+    name = without_extension(path.name)
     return name if path.is_absolute() else (path.parent / name).as_posix()
+
+
+def without_extension(name: str) -> str:
+    """The name of an image without the extension of its format, in whatever case; other names stay."""
+    for extension in (*_VOLUMES, *_PICTURES):
+        if name.lower().endswith(extension) and len(name) > len(extension):
+            return name[: -len(extension)]
+    return name
 
 
 def joined_stem(first: str, last: str) -> str:

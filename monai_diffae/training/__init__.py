@@ -1,18 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 from .adversarial import DiffusionAdversarialTrainer as DiffusionAdversarialTrainer
+from .compression_objective import CompressionObjective as CompressionObjective
+from .diffusion_training import DiffusionTrainer as DiffusionTrainer
 from .ema_warm_up import EMAWarmUp as EMAWarmUp
 from .foreach_ema import ForeachEMAHandler as ForeachEMAHandler
 from .gradient_clipping import GradientClippingHandler as GradientClippingHandler
 from .gradient_norm import GradientNormRecorder as GradientNormRecorder
-from .gradient_scaling import DiffusionTrainer as DiffusionTrainer
 from .initial_weights import load_initial_weights as load_initial_weights
 from .latent_batches import LatentBatches as LatentBatches
+from .muon import Muon as Muon
+from .optimizers import make_optimizer as make_optimizer
 from .predicted_image_loss import PredictedImageLoss as PredictedImageLoss
+from .prepare_batch import CompressionPrepareBatch as CompressionPrepareBatch
 from .prepare_batch import PredictedImagePrepareBatch as PredictedImagePrepareBatch
 from .prepare_batch import SampledDiffusionPrepareBatch as SampledDiffusionPrepareBatch
+from .regular_validation import RegularValidation as RegularValidation
 from .resume import find_last_checkpoint as find_last_checkpoint
 from .resume import resume_training as resume_training
 from .resume import run_to_end as run_to_end
+from .resume import set_iteration as set_iteration
 from .semantic_gap import SemanticGap as SemanticGap
 from .semantic_gap import SemanticGapWarning as SemanticGapWarning
 from .tracking import complete_tracking as complete_tracking

@@ -9,12 +9,12 @@ from monai.engines.utils import IterationEvents
 from monai.utils.enums import AdversarialIterationEvents, AdversarialKeys
 from monai.utils.enums import CommonKeys as Keys
 
-from monai_diffae.training.gradient_scaling import GradientScaling
+from monai_diffae.training.diffusion_training import DiffusionTraining
 
 __all__ = ["DiffusionAdversarialTrainer"]
 
 
-class DiffusionAdversarialTrainer(GradientScaling, AdversarialTrainer):
+class DiffusionAdversarialTrainer(DiffusionTraining, AdversarialTrainer):
     """MONAI's ``AdversarialTrainer``, in which handlers written for ``SupervisedTrainer`` find what they look for.
 
     - ``network``, ``optimizer`` and the event ``IterationEvents.BACKWARD_COMPLETED`` are those of the generator, so
@@ -27,17 +27,31 @@ class DiffusionAdversarialTrainer(GradientScaling, AdversarialTrainer):
     Args:
         precision: that of the generator's inferer; with ``float16`` the generator's gradients are scaled. The
             discriminator is trained in float32.
+        max_iterations: and ``seed``, those of :class:`~monai_diffae.training.DiffusionTrainer`.
+        accumulation_steps: 1; MONAI's trainer steps in every iteration.
         others: those of ``AdversarialTrainer``.
 
     Raises:
-        ValueError: for an unknown precision, and for ``amp=True``.
+        ValueError: for an unknown precision, ``amp=True``, a ``max_iterations`` below 1 or another
+            ``accumulation_steps``.
     """
 
-    accumulation_steps = 1
-
-    def __init__(self, *args: Any, precision: str = "float32", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        precision: str = "float32",
+        max_iterations: int | None = None,
+        seed: int | None = None,
+        accumulation_steps: int = 1,
+        **kwargs: Any,
+    ) -> None:
+        if accumulation_steps != 1:
+            raise ValueError(
+                f"Adversarial training steps in every iteration: accumulation_steps must be 1, got "
+                f"{accumulation_steps}; lower batch_size instead, or train without the adversarial loss."
+            )
         super().__init__(*args, **kwargs)
-        self.scale_gradients(precision)
+        self.set_up(precision, max_iterations, seed)
         self.state.g_scaler = self.scaler
         self.state.d_scaler = torch.amp.GradScaler(enabled=False)
         self.state_dict_user_keys.clear()

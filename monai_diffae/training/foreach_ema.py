@@ -2,17 +2,39 @@
 from __future__ import annotations
 
 import torch
-from ignite.engine import Engine
+from ignite.engine import CallableEventWithFilter, Engine, Events, EventsList
 from ignite.handlers import EMAHandler
 
+from monai_diffae.training.optimizer_steps import optimizer_steps
+
 __all__ = ["ForeachEMAHandler"]
+
+
+_STEPS = Events.ITERATION_COMPLETED(event_filter=lambda engine, _: optimizer_steps(engine))
 
 
 class ForeachEMAHandler(EMAHandler):
     """Ignite's ``EMAHandler`` with one call for all parameters in place of three for each; the same numbers.
 
-    Arguments and ``ema_model`` are those of ``EMAHandler``.
+    It averages the weights of the optimiser's steps: iterations that only accumulate gradients do not count. Arguments
+    and ``ema_model`` are those of ``EMAHandler``.
     """
+
+    def attach(
+        self,
+        engine: Engine,
+        name: str = "ema_momentum",
+        warn_if_exists: bool = True,
+        event: str | Events | CallableEventWithFilter | EventsList = _STEPS,
+    ) -> None:
+        """
+        Args:
+            engine: a trainer.
+            name: of the momentum in the trainer's state.
+            warn_if_exists: whether to warn of a momentum of that name.
+            event: when the average is updated; by default the iterations in which the optimiser steps.
+        """
+        super().attach(engine, name, warn_if_exists, event)
 
     @torch.no_grad()
     def _update_ema_model(self, engine: Engine, name: str) -> None:

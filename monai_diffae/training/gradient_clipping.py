@@ -6,14 +6,9 @@ from ignite.engine import Engine
 from monai.engines import SupervisedTrainer
 from monai.engines.utils import IterationEvents
 
-__all__ = ["GradientClippingHandler", "optimizer_steps"]
+from monai_diffae.training.optimizer_steps import optimizer_steps
 
-
-def optimizer_steps(engine: SupervisedTrainer) -> bool:
-    """Whether the optimiser steps in this iteration of a trainer that may accumulate gradients."""
-    length = engine.state.epoch_length
-    done = (engine.state.iteration - 1) % length + 1
-    return done % engine.accumulation_steps == 0 or done == length
+__all__ = ["GradientClippingHandler"]
 
 
 class GradientClippingHandler:

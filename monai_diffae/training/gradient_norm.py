@@ -5,7 +5,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
 
-from monai_diffae.training.gradient_clipping import optimizer_steps
+from monai_diffae.training.optimizer_steps import optimizer_steps
 
 __all__ = ["GradientNormRecorder"]
 

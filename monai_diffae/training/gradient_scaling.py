@@ -1,15 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from monai.engines import SupervisedTrainer
-from monai.engines.workflow import Workflow
 
 from monai_diffae.support.precision import check_precision
 
-__all__ = ["DiffusionTrainer", "GradientScaling"]
+__all__ = ["GradientScaling"]
 
 
 class GradientScaling:
@@ -39,23 +35,3 @@ class GradientScaling:
     def scalers(self) -> dict[str, torch.amp.GradScaler]:
         """What a checkpoint holds of it, by name; nothing unless training is in float16."""
         return {} if self.scaler is None else {"scaler": self.scaler}
-
-    def run(self) -> None:
-        """As MONAI's, which would replace the scaler."""
-        Workflow.run(self)
-
-
-class DiffusionTrainer(GradientScaling, SupervisedTrainer):
-    """MONAI's ``SupervisedTrainer`` that can train in float16 on any device, and resume it.
-
-    Args:
-        precision: that of the inferer: ``float32``, ``bfloat16`` or ``float16``; only the last one changes anything.
-        others: those of ``SupervisedTrainer``.
-
-    Raises:
-        ValueError: for an unknown precision, and for ``amp=True``.
-    """
-
-    def __init__(self, *args: Any, precision: str = "float32", **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.scale_gradients(precision)

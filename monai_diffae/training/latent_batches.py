@@ -3,9 +3,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from itertools import islice
 
 import torch
-from torch.utils.data import IterableDataset
+from torch.utils.data import IterableDataset, get_worker_info
 
 from monai_diffae.support.randomness import derive_seed
 
@@ -73,6 +74,13 @@ class LatentBatches(IterableDataset):
         return hashlib.sha256(codes.numpy().tobytes()).hexdigest()[:12]
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
+        """The batches; of several workers of a ``DataLoader``, which takes one of each in turn, each gives its own."""
+        worker = get_worker_info()
+        if worker is None:
+            return self._batches()
+        return islice(self._batches(), worker.id, None, worker.num_workers)
+
+    def _batches(self) -> Iterator[dict[str, torch.Tensor]]:
         parts: list[dict[str, torch.Tensor]] = []
         count = 0
         for block in self._blocks():

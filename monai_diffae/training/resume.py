@@ -4,6 +4,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ import torch
 import torch.nn as nn
 from ignite.handlers import Checkpoint
 from monai.engines import Trainer
+from torch.optim.lr_scheduler import LRScheduler
 
 from monai_diffae.support.weight_differences import weight_differences
+from monai_diffae.training.diffusion_training import DiffusionTraining
 
-__all__ = ["find_last_checkpoint", "resume_training", "run_to_end"]
+__all__ = ["find_last_checkpoint", "resume_training", "run_to_end", "set_iteration"]
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +47,7 @@ def resume_training(checkpoint_dir: str | os.PathLike, to_load: Mapping[str, Any
         Iterations done so far.
 
     Raises:
-        ValueError: if the checkpoint is of another network; nothing has changed then.
+        ValueError: if the checkpoint is of another network or optimiser; nothing has changed then.
     """
     path = find_last_checkpoint(checkpoint_dir)
     if path is None:
@@ -56,6 +59,12 @@ def resume_training(checkpoint_dir: str | os.PathLike, to_load: Mapping[str, Any
             raise ValueError(
                 f"The checkpoint {os.fspath(path)!r} is of another network: {differences}; or start afresh, with "
                 "another output_dir or resume=false."
+            )
+    for name in [name for name, part in to_load.items() if isinstance(part, torch.optim.Optimizer)]:
+        if name in checkpoint and _of_another_kind(checkpoint[name], to_load[name]):
+            raise ValueError(
+                f"The checkpoint {os.fspath(path)!r} is of another optimizer than {type(to_load[name]).__name__}: set "
+                "optimizer to the one of that run; or start afresh, with another output_dir or resume=false."
             )
     # A scaler is only there if the run that is resumed was in float16 as well.
     scalers = {name: scaler for name, scaler in getattr(trainer, "scalers", {}).items() if name in checkpoint}
@@ -70,9 +79,38 @@ def resume_training(checkpoint_dir: str | os.PathLike, to_load: Mapping[str, Any
     return iteration
 
 
+def _of_another_kind(state: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> bool:
+    """Whether each has a setting that the other lacks; one side alone has some after an update of PyTorch."""
+    saved, own = set(state["param_groups"][0]), set(optimizer.param_groups[0])
+    return bool(saved - own - {"initial_lr"}) and bool(own - saved - {"initial_lr"})
+
+
 def run_to_end(trainer: Trainer) -> None:
     """Run a trainer unless it was resumed at its end, where ignite would start again from iteration 0."""
-    if trainer.state.epoch >= trainer.state.max_epochs:
+    if not isinstance(trainer, DiffusionTraining) and trainer.state.epoch >= trainer.state.max_epochs:
         logger.info(f"Training is complete at iteration {trainer.state.iteration}; raise max_iterations to go on.")
         return
     trainer.run()
+
+
+def set_iteration(lr_scheduler: LRScheduler, iteration: int) -> None:
+    """Set the learning rates to those of an iteration, as this run's configuration has them.
+
+    For schedules that are functions of the iteration (``LambdaLR``, MONAI's ``WarmupCosineSchedule``) or constant. A
+    resumed optimiser has the learning rate of the run before, whose end, and with it the schedule, may have been
+    another one.
+
+    Args:
+        lr_scheduler: of an optimiser whose state is loaded.
+        iteration: done so far.
+    """
+    if iteration == 0:
+        return
+    for group, lr in zip(lr_scheduler.optimizer.param_groups, lr_scheduler.base_lrs, strict=True):
+        group["lr"] = group["initial_lr"] = lr
+    lr_scheduler.last_epoch = iteration - 1
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "Detected call of `lr_scheduler.step", UserWarning
+        )  # the optimiser's were before
+        lr_scheduler.step()

@@ -41,7 +41,8 @@ def test_built_files_agree_with_their_parts(name):
     built = built_files(BUNDLES / name)
     for path, text in built.items():
         assert (BUNDLES / name / path).read_text() == text, path
-    assert {f"configs/{path.name}" for path in (BUNDLES / name / "configs").iterdir() if path.is_file()} <= set(built)
+    files = [path for path in (BUNDLES / name / "configs").rglob("*") if path.is_file()]
+    assert {path.relative_to(BUNDLES / name).as_posix() for path in files} <= set(built)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -90,6 +91,8 @@ def test_an_id_of_both_stands_in_training_and_inference(own):
         ("\ntrain:", "\ntraining:", r"bundle\.yaml: no configuration training of this kind\."),
         ("  presets_note:", "  presetsnote:", r"bundle\.yaml: nothing includes the blocks presetsnote\."),
         ("{{file_formats}}", "{{formats}}", r"bundle\.yaml, for inference\.yaml: no word 'formats'; there are: amount"),
+        ("    title: FFHQ 128\n", "", r"bundle\.yaml, for presets/ffhq128\.yaml: no word 'title'; there are: batch_size"),
+        ("kind: pictures", "kind: volumes", r"bundle\.yaml: volumes have no presets\."),
         ("  task:", "  tasks:", r"bundle\.yaml, for metadata\.json: no word 'task'; there are: changelog"),
     ],
 )

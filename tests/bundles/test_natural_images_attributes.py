@@ -104,7 +104,8 @@ def fitted(tmp_path_factory, faces, weights) -> Path:
 
 
 def test_directions_of_every_kind_are_fitted_and_listed(fitted):
-    assert {path.name for path in fitted.iterdir()} == {"attributes.pt", "attributes.csv", "latents.csv"}
+    names = {"attributes.pt", "attributes.csv", "latents.csv", ".monai_diffae"}  # the last marks it as no data set
+    assert {path.name for path in fitted.iterdir()} == names
     directions = AttributeDirections.load(fitted / "attributes.pt")
     assert directions.names == ["bright", "grade", "brightness"]
     rows = read_table(fitted / "attributes.csv")

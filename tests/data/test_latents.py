@@ -7,6 +7,7 @@ from itertools import islice
 import pytest
 import torch
 from monai.data import Dataset
+from torch.utils.data import DataLoader
 
 from monai_diffae.data import SampleIndices, encode_dataset, encode_once, encoding_fingerprint
 from monai_diffae.training import LatentBatches
@@ -159,6 +160,14 @@ def test_processes_share_every_batch():
             together = torch.cat([share[k][key] for share in shares])
             assert len(shares[0][k][key]) == 2
             torch.testing.assert_close(together.sort(dim=0).values, value.sort(dim=0).values, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("num_workers", [1, 2, 3])
+def test_workers_of_a_loader_give_every_batch_once_and_in_order(num_workers):
+    batches = LatentBatches(torch.arange(10.0)[:, None], 4, 100, seed=0, start=7)
+    loader = DataLoader(batches, batch_size=None, num_workers=num_workers)
+    for ours, expected in zip(islice(loader, 7), islice(batches, 7), strict=True):
+        torch.testing.assert_close(ours, expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(("batch_size", "rank", "num_replicas"), [(5, 0, 2), (6, 2, 2), (6, 0, 0)])

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -122,8 +124,9 @@ def test_cmyk_photographs_become_rgb(tmp_path):
     check(load(tmp_path / "a.jpg", 3), scaled(np.asarray(smooth)), levels=16)
 
 
+@pytest.mark.parametrize("extension", ["png", "jpg", "webp", "tif"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_photographs_are_turned_as_exif_says(tmp_path, orientation):
+def test_photographs_are_turned_as_exif_says(tmp_path, orientation, extension):
     """Of the EXIF standard: where row 0 and column 0 of the stored pixels belong."""
     stored = {
         1: RGB,
@@ -137,8 +140,13 @@ def test_photographs_are_turned_as_exif_says(tmp_path, orientation):
     }[orientation]
     exif = Image.Exif()
     exif[0x0112] = orientation
-    Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "a.png", exif=exif)
-    check(load(tmp_path / "a.png", 3), scaled(RGB))
+    options = {"quality": 95, "subsampling": 0} if extension == "jpg" else {}
+    options |= {"lossless": True} if extension == "webp" else {}
+    Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / f"a.{extension}", exif=exif, **options)
+    found = load(tmp_path / f"a.{extension}", 3)
+    assert found.shape[1:] == RGB.shape[:2]
+    error = np.abs(found.as_tensor().numpy() - scaled(RGB)).mean()
+    assert error < (0.05 if extension == "jpg" else 1e-5)  # 0.4 where it is turned wrongly
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int32, np.int16])
@@ -150,6 +158,134 @@ def test_pixels_without_a_black_and_white_are_refused(tmp_path, dtype):
     assert isinstance(error, ValueError)
     assert str(error).startswith(f"{tmp_path / 'a.tif'} cannot be read")
     assert "rescale it to 8 or 16 bits" in str(error)
+
+
+def test_signed_pixels_of_8_bits_are_refused(tmp_path):
+    """Pillow takes them for unsigned."""
+    tifffile.imwrite(tmp_path / "a.tif", (GREY.astype(np.int16) - 128).astype(np.int8))
+    with pytest.raises(ValueError, match=r"a\.tif cannot be read.*signed.*rescale it to 8 or 16 bits"):
+        PictureReader(1).get_data(tmp_path / "a.tif")
+
+
+def packed_tiff(file: Path, pixels: np.ndarray, bits: int, photometric: int) -> None:
+    """A plain TIFF file of pixels of ``bits``, packed as the format has it."""
+    rows = ["".join(format(int(pixel), f"0{bits}b") for pixel in row) for row in pixels]
+    data = b"".join(int(row.ljust(-(-len(row) // 8) * 8, "0"), 2).to_bytes(-(-len(row) // 8), "big") for row in rows)
+    height, width = pixels.shape
+    tags = {256: width, 257: height, 258: bits, 259: 1, 262: photometric, 273: 8, 277: 1, 278: height, 279: len(data)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    head = b"II*\0" + struct.pack("<I", 8 + len(data))
+    file.write_bytes(head + data + struct.pack("<H", len(tags)) + entries + struct.pack("<I", 0))
+
+
+@pytest.mark.parametrize(
+    ("bits", "white_is_zero"), [(2, True), (2, False), (4, True), (4, False), (8, True), (12, False)]
+)
+def test_any_number_of_bits_is_scaled_by_what_they_hold(tmp_path, bits, white_is_zero):
+    pixels = np.random.default_rng(0).integers(0, 2**bits, (5, 8))
+    pixels[0, :2] = 0, 2**bits - 1
+    packed_tiff(tmp_path / "a.tif", pixels, bits, 0 if white_is_zero else 1)
+    expected = scaled(pixels, 2**bits - 1)
+    check(load(tmp_path / "a.tif", 1), -expected if white_is_zero else expected)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_16_bits_with_white_as_zero_are_turned_over(tmp_path, channels):
+    pixels = GREY.astype(np.uint16) * 250
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="miniswhite")
+    check(load(tmp_path / "a.tif", channels), np.repeat(-scaled(pixels, 65535), channels, axis=0), levels=0.001)
+
+
+@pytest.mark.parametrize("white_is_zero", [True, False])
+def test_1_bit_may_have_white_as_zero(tmp_path, white_is_zero):
+    bits = GREY > 128
+    tifffile.imwrite(tmp_path / "a.tif", bits, photometric="miniswhite" if white_is_zero else "minisblack")
+    check(load(tmp_path / "a.tif", 1), scaled(bits, 1) * (-1 if white_is_zero else 1))
+
+
+@pytest.mark.parametrize("background", [1.0, -0.5])
+def test_a_transparent_level_of_16_bit_png_shows_the_background(tmp_path, background):
+    pixels = GREY.astype(np.uint16) * 250
+    pixels[3:5] = 777
+    Image.fromarray(pixels).save(tmp_path / "a.png", transparency=777)
+    assert Image.open(tmp_path / "a.png").info["transparency"] == 777
+    expected = np.where(pixels == 777, background, scaled(pixels, 65535))
+    check(load(tmp_path / "a.png", 1, background=background), expected, levels=0.001)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "1"])
+def test_a_transparent_colour_of_png_shows_the_background(tmp_path, mode):
+    pixels = {"L": GREY, "RGB": RGB, "1": GREY > 128}[mode].copy()
+    pixels[3:5] = {"L": 77, "RGB": (1, 2, 3), "1": False}[mode]
+    key = {"L": 77, "RGB": (1, 2, 3), "1": 0}[mode]
+    Image.fromarray(pixels).save(tmp_path / "a.png", transparency=key)
+    found = load(tmp_path / "a.png", 3, background=0.2)
+    assert torch.allclose(found[:, 3:5].as_tensor(), torch.tensor(0.2), atol=1 / 255)
+    assert not torch.allclose(found[:, 5:7].as_tensor(), torch.tensor(0.2), atol=1 / 255)
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """By this package; MONAI says things of its own."""
+    return [record.getMessage() for record in caplog.records if record.name.startswith("monai_diffae")]
+
+
+def pages(file: Path) -> None:
+    images = [Image.fromarray(np.full((6, 8), level, np.uint8)) for level in (10, 200, 90)]
+    options = {"lossless": True} if file.suffix == ".webp" else {}
+    images[0].save(file, save_all=True, append_images=images[1:], **options)
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.gif", "a.webp", "a.png"])
+def test_of_several_pages_or_frames_the_first_is_read_and_that_is_said(tmp_path, caplog, name):
+    pages(tmp_path / name)
+    check(load(tmp_path / name, 1), np.full((1, 6, 8), scaled(np.array([[10]]))), levels=1)
+    assert told(caplog) == [
+        f"{tmp_path / name}: has several pages or frames, of which the first is read (said once for all such files)"
+    ]
+
+
+def test_what_is_lost_is_said_once_for_a_kind_of_file(tmp_path, caplog):
+    for k in range(3):
+        Image.fromarray(RGB).save(tmp_path / f"{k}.png")
+        Image.fromarray(RGB).convert("CMYK").save(tmp_path / f"{k}.jpg")
+        tifffile.imwrite(tmp_path / f"{k}.tif", RGB.astype(np.uint16) * 256, photometric="rgb")
+        alpha = np.full_like(GREY, 255)
+        alpha[0] = k
+        Image.fromarray(np.dstack([GREY, alpha])).save(tmp_path / f"{k}.webp", lossless=True)
+        Image.fromarray(np.dstack([GREY] * 3)).save(tmp_path / f"{k}.bmp")  # grey, and nothing is lost
+    reader = PictureReader(1)
+    for file in sorted(tmp_path.iterdir()):
+        reader.get_data(reader.read(file))
+    said = sorted(line.replace(f"{tmp_path}/", "") for line in told(caplog))
+    assert [line.removesuffix(" (said once for all such files)") for line in said] == [
+        "0.jpg: is in CMYK and becomes RGB without a colour profile",
+        "0.jpg: is in colour and is read as grey",
+        "0.tif: has 16 bits a channel, of which the upper 8 are read",
+        "0.webp: has transparent pixels, which show the background",
+    ]
+    caplog.clear()
+    reader = PictureReader(3)
+    reader.get_data(reader.read(tmp_path / "0.png"))
+    assert not told(caplog)
+
+
+def deep_png(file: Path, pixels: np.ndarray) -> None:
+    """16-bit RGB, which Pillow does not write."""
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 16, 2, 0, 0, 0))]
+    chunks += [(b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    parts = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    ]
+    file.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+
+
+def test_16_bit_colours_of_png_are_said_to_be_read_with_8(tmp_path, caplog):
+    deep_png(tmp_path / "a.png", RGB.astype(np.uint16) * 257)
+    check(load(tmp_path / "a.png", 3), scaled(RGB), levels=1)
+    assert told(caplog) == [
+        f"{tmp_path}/a.png: has 16 bits a channel, of which the upper 8 are read (said once for all such files)"
+    ]
 
 
 @pytest.mark.parametrize("damage", ["truncated", "text", "empty", "missing"])

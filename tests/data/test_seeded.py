@@ -161,3 +161,19 @@ def test_processes_share_the_samples_of_each_batch(num_replicas, start):
 def test_a_process_that_there_is_not_gets_no_samples(rank, num_replicas):
     with pytest.raises(ValueError, match=f"got {rank} of {num_replicas}"):
         EndlessSampler(7, seed=1, rank=rank, num_replicas=num_replicas)
+
+
+def test_timesteps_are_drawn_as_often_as_their_weights_say():
+    transform = RandDiffusionNoised("image", 4, timestep_weights=[0, 3, 1, 0])
+    transform.set_random_state(seed=0)
+    drawn = torch.stack([transform({"image": torch.zeros(1, 2, 2)})["timesteps"] for _ in range(2000)])
+    counts = torch.bincount(drawn, minlength=4)
+    assert counts[0] == counts[3] == 0
+    assert counts[1] / counts[2] == pytest.approx(3, rel=0.15)
+    assert drawn.dtype == torch.int64
+
+
+@pytest.mark.parametrize("weights", [[1, 1], [1, 1, -1], [1, float("nan"), 1], [0, 0, 0]])
+def test_impossible_weights_of_timesteps_are_refused(weights):
+    with pytest.raises(ValueError, match="timestep_weights must"):
+        RandDiffusionNoised("image", 3, timestep_weights=weights)

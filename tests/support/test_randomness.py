@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from monai_diffae.support.randomness import derive_seed
+from monai_diffae.support.randomness import derive_seed, seeded
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,23 @@ def test_seed_fits_every_library(keys):
 def test_negative_key_is_an_error():
     with pytest.raises(ValueError, match="non-negative"):
         derive_seed(0, -1)
+
+
+def test_a_seeded_block_draws_what_its_seed_says_and_leaves_no_trace(device):
+    def draw() -> list[torch.Tensor]:
+        return [torch.rand(3), torch.nn.Linear(2, 2).weight.detach(), torch.rand(3, device=device).cpu()]
+
+    torch.manual_seed(5)
+    expected = [draw(), draw()]
+    torch.manual_seed(5)
+    before = draw()
+    with seeded(9, device):
+        first = draw()
+    after = draw()
+    with seeded(9, device), seeded(9, device):
+        second = draw()
+    with seeded(10, device):
+        third = draw()
+    torch.testing.assert_close([before, after], expected, rtol=0, atol=0)
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
+    assert not any(torch.equal(a, b) for a, b in zip(first, third, strict=True))

@@ -187,3 +187,8 @@ def test_amp_is_refused(tiny_autoencoder, device):
     common = {"device": torch.device(device), "max_epochs": 1, "train_data_loader": run.trainer.data_loader}
     with pytest.raises(ValueError, match="amp must be False"):
         run._adversarial_trainer(common, 1.0, device, amp=True)
+
+
+def test_accumulation_is_refused(tiny_autoencoder, device):
+    with pytest.raises(ValueError, match="accumulation_steps must be 1, got 2"):
+        Run(tiny_autoencoder, device, weight=1.0, accumulation_steps=2)

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files of a data set sorted into those that are images and those that are not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from monai_diffae.data.dicom import dicom_sources, is_dicom
+from monai_diffae.data.formats import DICOM, PAIRS, PICTURES, VOLUMES, extension_of, format_of
+from monai_diffae.support.telling import PassedOver
+
+__all__ = ["pictures_among", "volumes_among"]
+
+# What lies beside images and is none: tables, texts, settings, weights. Not worth a word.
+_BESIDE = {".csv", ".tsv", ".json", ".jsonl", ".txt", ".md", ".rst", ".yaml", ".yml", ".toml", ".ini", ".xml", ".html"}
+_BESIDE |= {".bval", ".bvec", ".log", ".pt", ".pth", ".parquet", ".xlsx", ".pdf", ".py", ".ipynb", ".sh"}
+_BESIDE_NAMES = {"readme", "license", "licence", "changes", "changelog", "version", ".bidsignore"}
+
+
+def pictures_among(files: Sequence[Path], passed: PassedOver) -> list[Path]:
+    """
+    Args:
+        files: of a folder.
+        passed: counts those that are no pictures.
+    """
+    pictures = []
+    for file in files:
+        known = format_of(file.name)
+        if known is PICTURES:
+            pictures.append(file)
+        elif known is not None:
+            passed.add(f"{known.name}, which are no pictures", file)
+        else:
+            _pass_over(file, passed)
+    return pictures
+
+
+def volumes_among(files: Sequence[Path], passed: PassedOver) -> tuple[list[Path], list[tuple[Path, str]]]:
+    """
+    Args:
+        files: of a folder.
+        passed: counts those that are no volumes, or need a package that is not installed.
+
+    Returns:
+        Files, and what is made of DICOM with its PatientID; see :func:`~monai_diffae.data.dicom.dicom_sources`.
+
+    Raises:
+        ValueError: for what ``dicom_sources`` refuses.
+    """
+    names = {os.fspath(file).lower() for file in files}
+    volumes, dicom = [], []
+    for file in files:
+        known = format_of(file.name)
+        if known is PAIRS and not _is_first_of_pair(file, names):
+            if _partner(file) not in names and not _taken_as_dicom(file, dicom):
+                passed.add(f"{PAIRS.name} of which one is missing", file)
+        elif known in VOLUMES:
+            if missing := known.missing():
+                passed.add(f"{known.name}, {missing}", file)
+            else:
+                volumes.append(file)
+        elif _is_part(file, names) or _taken_as_dicom(file, dicom):
+            continue
+        else:
+            _pass_over(file, passed)
+    if dicom and (missing := DICOM.missing()):
+        for file in dicom:
+            passed.add(f"{DICOM.name}, {missing}", file)
+        return volumes, []
+    return volumes, dicom_sources(dicom, passed)
+
+
+def _partner(file: Path) -> str:
+    lower = os.fspath(file).lower()
+    before, extension = (lower[:-7], lower[-7:]) if lower.endswith(".gz") else (lower[:-4], lower[-4:])
+    return before + (extension.replace(".hdr", ".img") if ".hdr" in extension else extension.replace(".img", ".hdr"))
+
+
+def _is_first_of_pair(file: Path, names: Collection[str]) -> bool:
+    """Of a pair the ``.img`` stands for both."""
+    return extension_of(file).startswith(".img") and _partner(file) in names
+
+
+def _is_part(file: Path, names: Collection[str]) -> bool:
+    """Whether it is the data of a MetaImage or NRRD header beside it."""
+    stem, extension = os.path.splitext(os.fspath(file).lower())
+    stem = os.path.splitext(stem)[0] if extension == ".gz" else stem
+    return extension in (".raw", ".zraw", ".gz") and (stem + ".mhd" in names or stem + ".nhdr" in names)
+
+
+def _taken_as_dicom(file: Path, dicom: list[Path]) -> bool:
+    if extension_of(file) in _BESIDE or not is_dicom(file):
+        return False
+    dicom.append(file)
+    return True
+
+
+def _pass_over(file: Path, passed: PassedOver) -> None:
+    extension = extension_of(file)
+    if extension in _BESIDE or file.name.lower() in _BESIDE_NAMES:
+        return
+    if not os.access(file, os.R_OK):
+        passed.add("files that cannot be read (Permission denied)", file)
+    elif not extension and not file.stat().st_size:
+        passed.add("empty files", file)
+    else:
+        passed.add(f"files of a format that is not read ({extension or 'no extension'})", file)

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a diffusion autoencoder of volumes costs in pixels and in the latent space of a compression model.
+
+Both have the same semantic encoder and the same channels and blocks of the decoder, and take the same number of
+evaluations; they are timed in turn, in one process, on the same volumes:
+
+    python tests/benchmarks/latent_space_speed.py [--sizes 16 24 32 48 64] [--rounds 3] [--steps 10] [--device cuda]
+
+Written is ``results/latent_space_speed.csv``: seconds a volume (medians of the rounds) to encode, to invert and decode
+(explicit, ``--steps`` evaluations each, the compression model included) and of a training step (batch 1), the memory
+that a training step needs, and the exponent with which each grows with the number of voxels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from monai.networks.nets import AutoencoderKL
+
+from monai_diffae.inferers import DiffusionAutoencoderInferer
+from monai_diffae.networks import Compression, DiffAEUNet, DiffusionAutoencoder, LatentSpaceAutoencoder, SemanticEncoder
+from monai_diffae.schedulers import InvertibleDDIMScheduler
+
+RESULTS = Path(__file__).parent / "results" / "latent_space_speed.csv"
+SPACES = ("pixels", "latents")
+TASKS = ("encode", "invert", "decode", "train step")
+BLOCKS = {"spatial_dims": 3, "z_dim": 128, "num_res_blocks": 1, "norm_num_groups": 16}
+DECODER = {"channels": (32, 64), "attention_levels": (False, False)}  # attention over 64^3 voxels fits no memory
+
+
+def build(space: str, device: str) -> DiffusionAutoencoder:
+    """A network with random weights: time does not depend on them."""
+    torch.manual_seed(0)
+    encoder = SemanticEncoder(
+        **BLOCKS, in_channels=1, channels=(16, 32, 64), attention_levels=(False, False, True), patch_size=4
+    )
+    channels = 1 if space == "pixels" else 4
+    decoder = DiffAEUNet(**BLOCKS, **DECODER, in_channels=channels, out_channels=channels)
+    network = DiffusionAutoencoder(encoder, decoder)
+    if space == "latents":
+        stage_1 = AutoencoderKL(
+            spatial_dims=3,
+            in_channels=1,
+            out_channels=1,
+            channels=(16, 32, 64),
+            latent_channels=4,
+            num_res_blocks=1,
+            attention_levels=(False, False, False),
+            norm_num_groups=16,
+            with_encoder_nonlocal_attn=False,
+            with_decoder_nonlocal_attn=False,
+        )
+        network = LatentSpaceAutoencoder(Compression(stage_1), network)
+    return network.to(device)
+
+
+class Work:
+    """The tasks of one network on one volume."""
+
+    def __init__(self, space: str, sides: tuple[int, int, int], steps: int, device: str) -> None:
+        self.network = build(space, device)
+        scheduler = InvertibleDDIMScheduler(prediction_type="v_prediction")
+        self.loops = DiffusionAutoencoderInferer(scheduler, steps, verbose=False)
+        self.image = torch.randn(1, 1, *sides, device=device)
+        self.optimizer = torch.optim.Adam([p for p in self.network.parameters() if p.requires_grad])
+        self.latent = self.network.to_latent(self.image) if space == "latents" else self.image
+        self.z_sem = self.loops.encode(self.image, self.network)
+
+    def tasks(self) -> dict[str, Callable[[], object]]:
+        return {
+            "encode": lambda: self.loops.encode(self.image, self.network),
+            "invert": lambda: self.loops.invert(self.image, self.network, self.z_sem),
+            "decode": lambda: self.loops.decode(self.z_sem, torch.randn_like(self.latent), self.network),
+            "train step": self.train_step,
+        }
+
+    def train_step(self) -> None:
+        """With the latent known from before, as training keeps it."""
+        noise = torch.randn_like(self.latent)
+        timesteps = torch.tensor([500], device=noise.device)
+        prediction = self.loops(self.image, self.network, noise, timesteps, latent=self.latent)
+        self.optimizer.zero_grad()
+        (prediction - noise).square().mean().backward()
+        self.optimizer.step()
+
+
+def seconds(task: Callable[[], object], device: str) -> float:
+    start = time.perf_counter()
+    task()
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def train_memory(space: str, sides: tuple[int, int, int], device: str) -> float:
+    """MiB that a training step adds at its highest; on a CPU of a process of its own."""
+    command = [sys.executable, __file__, "--memory_of", space, *map(str, sides), "--device", device]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+
+
+def print_train_memory(space: str, sides: tuple[int, int, int], device: str) -> None:
+    work = Work(space, sides, 1, device)
+    if torch.device(device).type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        work.train_step()
+        print((torch.cuda.max_memory_allocated(device) - before) / 2**20)
+        return
+    before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    work.train_step()
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 2**10 - before) / 2**20)
+
+
+def measure(sides: tuple[int, int, int], rounds: int, steps: int, device: str) -> list[dict[str, object]]:
+    works = {space: Work(space, sides, steps, device).tasks() for space in SPACES}
+    for tasks in works.values():
+        for task in tasks.values():
+            task()  # warm
+    times = {(space, name): [] for space in SPACES for name in TASKS}
+    for _ in range(rounds):
+        for name in TASKS:
+            for space in SPACES:  # in turn
+                times[space, name].append(seconds(works[space][name], device))
+    rows = []
+    for name in TASKS:
+        pixels, latents = (statistics.median(times[space, name]) for space in SPACES)
+        rows.append({"task": f"{name}, s", "pixels": pixels, "latents": latents, "ratio": pixels / latents})
+    pixels, latents = (train_memory(space, sides, device) for space in SPACES)
+    rows.append({"task": "train memory, MiB", "pixels": pixels, "latents": latents, "ratio": pixels / max(latents, 1)})
+    return [{"sides": "x".join(map(str, sides)), "voxels": int(np.prod(sides)), **row} for row in rows]
+
+
+def exponents(rows: list[dict]) -> list[dict[str, object]]:
+    """Of cost = a * voxels^b, by least squares in the logarithms."""
+    fitted = []
+    for name in dict.fromkeys(row["task"] for row in rows):
+        of_task = [row for row in rows if row["task"] == name]
+        voxels = np.log([row["voxels"] for row in of_task])
+        slopes = {
+            space: np.polyfit(voxels, np.log([max(row[space], 1e-9) for row in of_task]), 1)[0] for space in SPACES
+        }
+        fitted.append({"sides": "exponent", "voxels": "", "task": name, **slopes, "ratio": ""})
+    return fitted
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[16, 24, 32, 48, 64], help="sides of cubes")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=10, help="evaluations to invert, and to decode")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--memory_of", nargs=4, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.memory_of:
+        print_train_memory(args.memory_of[0], tuple(map(int, args.memory_of[1:])), args.device)
+        return
+    volumes = [(side,) * 3 for side in args.sizes]
+    if 48 in args.sizes:
+        volumes.insert(args.sizes.index(48) + 1, (48, 64, 48))  # the hippocampi's
+    rows = []
+    for sides in volumes:
+        rows += measure(sides, args.rounds, args.steps, args.device)
+        for row in rows[-len(TASKS) - 1 :]:
+            print(
+                f"{row['sides']:>10} {row['task']:<18} {row['pixels']:10.4g} {row['latents']:10.4g} {row['ratio']:8.3g}"
+            )
+    rows += exponents(rows)
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    with args.output.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({key: f"{value:.4g}" if isinstance(value, float) else value for key, value in row.items()})
+
+
+if __name__ == "__main__":
+    main()
