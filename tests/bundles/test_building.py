@@ -91,7 +91,11 @@ def test_an_id_of_both_stands_in_training_and_inference(own):
         ("\ntrain:", "\ntraining:", r"bundle\.yaml: no configuration training of this kind\."),
         ("  presets_note:", "  presetsnote:", r"bundle\.yaml: nothing includes the blocks presetsnote\."),
         ("{{file_formats}}", "{{formats}}", r"bundle\.yaml, for inference\.yaml: no word 'formats'; there are: amount"),
-        ("    title: FFHQ 128\n", "", r"bundle\.yaml, for presets/ffhq128\.yaml: no word 'title'; there are: batch_size"),
+        (
+            "    title: FFHQ 128\n",
+            "",
+            r"bundle\.yaml, for presets/ffhq128\.yaml: no word 'title'; there are: batch_size",
+        ),
         ("kind: pictures", "kind: volumes", r"bundle\.yaml: volumes have no presets\."),
         ("  task:", "  tasks:", r"bundle\.yaml, for metadata\.json: no word 'task'; there are: changelog"),
     ],
