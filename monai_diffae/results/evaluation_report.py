@@ -50,13 +50,17 @@ class EvaluationReport:
     def write(self, sections: Sequence[Any]) -> None:
         """
         Args:
-            sections: of which each has ``name``, ``title``, ``text``, ``measures``, ``skipped``, ``curves`` and
-                ``galleries``, as :class:`monai_diffae.metrics.evaluation.Findings`. Those that are known so far: each
-                call replaces what an earlier one wrote.
+            sections: of which each has ``name``, ``title``, ``text``, ``measures``, ``skipped``, ``curves``,
+                ``galleries`` and ``tables`` (a file ``<name>.csv`` each), as
+                :class:`monai_diffae.metrics.evaluation.Findings`. Those that are known so far: each call replaces what
+                an earlier one wrote.
         """
         self.output_dir.mkdir(parents=True, exist_ok=True)
         figures = {section.name: self._draw(section) for section in sections}
         self._replace("metrics.csv", _csv(sections))
+        for section in sections:
+            for name, rows in section.tables.items():
+                self._replace(f"{name}.csv", _rows_csv(rows))
         self._replace("metrics.md", self._markdown(sections, figures))
         self._replace("index.html", self._html(sections, figures))
 
@@ -136,6 +140,14 @@ def _csv(sections: Sequence[Any]) -> str:
         for m in section.measures:
             numbers = ["" if math.isnan(number) else f"{number:.6g}" for number in (m.value, m.low, m.high)]
             table.writerow([section.name, m.measure, m.of, *numbers, m.interval, m.unit, m.count])
+    return text.getvalue()
+
+
+def _rows_csv(rows: Sequence[Mapping[str, object]]) -> str:
+    text = io.StringIO()
+    table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    table.writeheader()
+    table.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
     return text.getvalue()
 
 

@@ -18,6 +18,7 @@ from monai_diffae.metrics.evaluation import (
     ReconstructionSection,
     RepresentationSection,
 )
+from monai_diffae.metrics.evaluation.findings import Measure
 from monai_diffae.networks import LatentDenoiser
 from monai_diffae.schedulers import InvertibleDDIMScheduler
 from monai_diffae.semantics import AttributeDirections, LatentStatistics
@@ -33,6 +34,7 @@ def squares(n: int, seed: int) -> list[dict]:
         image = torch.full((1, 16, 16), -1.0)
         image[0, 4 : 4 + side, 4 : 4 + side] = 0.8 if bright else 0.0
         mask = (image > -1).float()
+        image += torch.from_numpy(0.02 * random.normal(size=(1, 16, 16))).float()
         items.append({"image": image, "bright": bright, "size": float(side), "subject": f"s{k // 2}", "mask": mask})
     return items
 
@@ -243,6 +245,11 @@ def test_the_classifier_of_images_is_trained_once(make_bench, tmp_path):
     assert torch.equal(first(images), second(images))
     own, _ = Judge(make_bench(), own=first).network()
     assert own is first
+
+
+def test_infinite_numbers_have_bounds():
+    measure = Measure.over_images("psnr", "images", [30.0, float("inf"), 40.0])
+    assert (measure.value, measure.low, measure.high) == (float("inf"), 30.0, float("inf"))
 
 
 def test_empty_data_and_missing_labels_are_refused():

@@ -41,7 +41,8 @@ class Measure:
     def over_images(cls, measure: str, of: str, values: torch.Tensor | np.ndarray, unit: str = "") -> Measure:
         """The mean of a number an image, between the bounds of 95 % of the images."""
         values = np.asarray(values, dtype=float)
-        low, high = np.quantile(values, [0.025, 0.975])
+        between = "linear" if np.isfinite(values).all() else "nearest"  # PSNR of a perfect image is infinite
+        low, high = np.quantile(values, [0.025, 0.975], method=between)
         return cls(measure, of, float(values.mean()), float(low), float(high), "95 % of images", unit, len(values))
 
 
@@ -97,6 +98,7 @@ class Findings:
         skipped: what could not be measured, and why.
         curves: for plots.
         galleries: for figures of images.
+        tables: further tables by name, rows with one set of columns.
     """
 
     name: str
@@ -106,6 +108,7 @@ class Findings:
     skipped: dict[str, str] = field(default_factory=dict)
     curves: list[Curve] = field(default_factory=list)
     galleries: list[Gallery] = field(default_factory=list)
+    tables: dict[str, list[dict[str, object]]] = field(default_factory=dict)
 
     def add(self, measure: str, of: str, value: float, **others: object) -> None:
         """Add a :class:`Measure`."""
