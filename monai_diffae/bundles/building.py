@@ -15,7 +15,7 @@ __all__ = ["BundleSource", "build_bundle", "built_files"]
 
 PARTS = Path(__file__).parent / "parts"
 SOURCE = "bundle.yaml"
-_PARSED = ("kind", "metadata", "presets", "words")  # whose values count, not the text
+_PARSED = ("kind", "license", "metadata", "presets", "words")  # whose values count, not the text
 _PREDICTIONS = {"epsilon": "noise eps", "sample": "image x_0", "v_prediction": "velocity v"}
 
 
@@ -38,7 +38,7 @@ def built_files(folder: Path) -> dict[str, str]:
         "configs/inference.json": json.dumps(inference, indent=4) + "\n",
         "configs/metadata.json": source.metadata(inference),
         "configs/logging.conf": (PARTS / "common" / "logging.conf").read_text(),
-        "LICENSE": (PARTS / "common" / "LICENSE").read_text(),
+        "LICENSE": source.license(),
     }
 
 
@@ -143,6 +143,11 @@ class BundleSource:
         present = {*entries(self.config("train")), *entries(self.config("inference"))}
         if unknown := set(self.changes.get("both", {})) - present:
             raise ValueError(f"{self.path}: neither train.yaml nor inference.yaml has {', '.join(sorted(unknown))}.")
+
+    def license(self) -> str:
+        """The licence of the code, below what the bundle says of its weights."""
+        text = (PARTS / "common" / "LICENSE").read_text()
+        return f"{self.values['license'].rstrip()}\n\n{'-' * 78}\n\n{text}" if "license" in self.values else text
 
     def metadata(self, inference: Mapping) -> str:
         """``metadata.json``, with the sizes that the configuration has."""

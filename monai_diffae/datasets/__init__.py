@@ -7,4 +7,6 @@ from .digits import load_digits_arrays as load_digits_arrays
 from .hippocampus import find_hippocampus as find_hippocampus
 from .hippocampus import write_hippocampus_labels as write_hippocampus_labels
 from .mednist import find_mednist as find_mednist
+from .mednist import find_mednist_or_images as find_mednist_or_images
+from .mednist import split_mednist_or_images as split_mednist_or_images
 from .mednist import write_mednist_labels as write_mednist_labels

@@ -104,3 +104,12 @@ def test_what_is_not_there_is_refused_with_its_place(own, old, new, message):
     change(own, old, new)
     with pytest.raises(ValueError, match=message):
         built_files(own)
+
+
+def test_what_a_bundle_says_of_its_weights_stands_above_the_licence_of_the_code(own):
+    code = (PARTS / "common" / "LICENSE").read_text()
+    assert built_files(own)["LICENSE"] == code
+    change(own, "kind: pictures\n", "kind: pictures\n\nlicense: |\n  The weights are CC BY-SA 4.0.\n")
+    text = built_files(own)["LICENSE"]
+    assert text.startswith("The weights are CC BY-SA 4.0.\n")
+    assert text.endswith(code)

@@ -11,7 +11,12 @@ from monai.apps import MedNISTDataset
 from PIL import Image
 from served import served
 
-from monai_diffae.datasets import find_mednist, write_mednist_labels
+from monai_diffae.datasets import (
+    find_mednist,
+    find_mednist_or_images,
+    split_mednist_or_images,
+    write_mednist_labels,
+)
 from monai_diffae.datasets.mednist.measures import (
     foreground,
     measure_elongation,
@@ -183,3 +188,35 @@ def test_pictures_without_a_shape_have_no_measure():
     assert math.isnan(measure_shapes(ellipse(20, 10), "Hand")["head_size"])
     assert measure_shapes(ellipse(20, 10), "Hand")["hand_size"] > 0
     assert all(map(math.isnan, measure_shapes(ellipse(20, 10), "CXR").values()))
+
+
+def test_a_folder_of_other_pictures_is_taken_whole(tmp_path):
+    for name in ("a", "b", "c", "d"):
+        (tmp_path / f"{name}.jpeg").write_bytes(jpeg(ellipse(10, 10)))
+    items = find_mednist_or_images(tmp_path, "test")
+    assert [item["image"] for item in items] == [str(tmp_path / f"{name}.jpeg") for name in "abcd"]
+    train, val = split_mednist_or_images(items, tmp_path, 0.25, seed=0)
+    assert (len(train), len(val)) == (3, 1)
+    (tmp_path / "list.csv").write_text("image\nb.jpeg\n")
+    assert len(find_mednist_or_images(tmp_path, "train", data_list=tmp_path / "list.csv")) == 1
+
+
+def test_mednist_keeps_its_split(folder):
+    train, val = split_mednist_or_images(find_mednist_or_images(folder, "train"), folder, 0.5, seed=0)
+    assert names_of(train) == set(some("train"))
+    assert names_of(val) == set(some("val"))
+    assert names_of(find_mednist_or_images(folder, "test")) == {*some("test"), *UNLISTED}
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_an_empty_folder_asks_for_mednist(tmp_path, exists):
+    if exists:
+        (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="holds no MedNIST"):
+        find_mednist_or_images(tmp_path / "empty", download="false")
+
+
+def test_the_word_true_of_a_command_line_downloads(tmp_path, monkeypatch):
+    monkeypatch.setattr(MedNISTDataset, "resource", "http://127.0.0.1:9/MedNIST.tar.gz")
+    with pytest.raises(FileNotFoundError, match="could not be downloaded"):
+        find_mednist_or_images(tmp_path, download="True")

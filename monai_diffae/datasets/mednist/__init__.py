@@ -13,3 +13,5 @@ from .folder import find_mednist as find_mednist
 from .labels import write_mednist_labels as write_mednist_labels
 from .measures import measure_shapes as measure_shapes
 from .name_lists import CLASSES as CLASSES
+from .own_images import find_mednist_or_images as find_mednist_or_images
+from .own_images import split_mednist_or_images as split_mednist_or_images

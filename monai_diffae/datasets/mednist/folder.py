@@ -11,7 +11,7 @@ from monai.apps import MedNISTDataset
 from monai_diffae.datasets.medical_folders import find_data_set
 from monai_diffae.datasets.mednist.name_lists import CLASSES, SPLITS, listed_names
 
-__all__ = ["find_mednist"]
+__all__ = ["find_mednist", "holds_mednist"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,15 @@ def find_mednist(dataset_dir: str | os.PathLike, split: str = "train", download:
     if missing := len(wanted - present):
         logger.warning(f"{missing} of the {len(wanted)} images of split {split!r} are not in {root}.")
     return [{"image": str(root / name)} for name in sorted(found)]
+
+
+def holds_mednist(dataset_dir: str | os.PathLike) -> bool:
+    """Whether :func:`find_mednist` finds the data set there."""
+    try:
+        find_data_set(dataset_dir, "MedNIST", CLASSES[0], None, "MedNIST.tar.gz")
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _download(root: Path) -> None:

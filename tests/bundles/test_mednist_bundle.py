@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bundle of MedNIST on a folder laid out like MedNIST, of drawn pictures."""
+
+import csv
+import json
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+import torch
+import yaml
+from monai.bundle import ConfigWorkflow
+from PIL import Image
+
+from monai_diffae.datasets.mednist.name_lists import CLASSES, listed_names
+from monai_diffae.semantics import AttributeDirections
+from monai_diffae.support.root_cause import root_cause
+from monai_diffae.training import Muon
+
+REPOSITORY = Path(__file__).parents[2]
+BUNDLE = REPOSITORY / "bundles" / "mednist_diffae"
+CONFIGS = BUNDLE / "configs"
+TINY = {
+    "z_dim": 8,
+    "network_def::encoder::channels": [8, 8, 8, 8],
+    "network_def::encoder::norm_num_groups": 4,
+    "network_def::decoder::channels": [8, 8, 8],
+    "network_def::decoder::norm_num_groups": 4,
+}
+
+
+def run(*names: str, workflow_type: str = "infer", **overrides) -> ConfigWorkflow:
+    workflow = ConfigWorkflow(
+        [str(CONFIGS / f"{name}.yaml") for name in names],
+        meta_file=str(CONFIGS / "metadata.json"),
+        logging_file=False,
+        workflow_type=workflow_type,
+        bundle_root=str(BUNDLE),
+        **TINY,
+        **overrides,
+    )
+    workflow.initialize()
+    assert workflow.check_properties() == []
+    workflow.run()
+    return workflow
+
+
+@pytest.fixture(scope="module")
+def mednist(tmp_path_factory) -> Path:
+    """Of each class five pictures to train and two to validate and to test: an ellipse each."""
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    y, x = np.indices((64, 64)) - 31.5
+    for split, count in (("train", 5), ("val", 2), ("test", 2)):
+        for image_class in CLASSES:
+            for name in sorted(n for n in listed_names(split) if n.startswith(image_class))[:count]:
+                height, width = rng.uniform(10, 26, 2)
+                picture = np.where((y / height) ** 2 + (x / width) ** 2 < 1, 180, 15) + rng.integers(0, 30, (64, 64))
+                (folder / "MedNIST" / image_class).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(picture.astype(np.uint8)).save(folder / "MedNIST" / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(mednist, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    workflow = run(
+        "train",
+        workflow_type="train",
+        dataset_dir=str(mednist),
+        output_dir=str(folder),
+        max_iterations=3,
+        batch_size=4,
+        num_inference_steps=2,
+        num_inversion_steps=2,
+        num_workers=0,
+    )
+    assert isinstance(workflow.parser.get_parsed_content("train::optimizer"), Muon)
+    assert len(workflow.parser.get_parsed_content("train::images")) == 30
+    assert len(workflow.parser.get_parsed_content("validate::images")) == 12
+    return folder
+
+
+def test_training_and_inference_read_their_sides_of_the_split(mednist, trained, tmp_path):
+    options = {"dataset_dir": str(mednist), "ckpt_path": str(trained / "models" / "model.pt"), "progress": False}
+    run("inference", **options, output_dir=str(tmp_path), num_inference_steps=2, max_evaluations=2)
+    results = {path.relative_to(tmp_path / "MedNIST").as_posix() for path in tmp_path.rglob("*_reconstruction.png")}
+    assert len(results) == 12
+    assert {result.replace("_reconstruction.png", ".jpeg") for result in results} <= listed_names("test")
+
+
+def test_attributes_are_fitted_to_classes_and_shapes_of_training_pictures(mednist, trained, tmp_path):
+    options = {"dataset_dir": str(mednist), "ckpt_path": str(trained / "models" / "model.pt"), "progress": False}
+    names = ["is_Hand", "hand_size", "head_elongation"]
+    run("inference", "fit_attributes", **options, output_dir=str(tmp_path), attributes=names)
+    directions = AttributeDirections.load(tmp_path / "attributes.pt")
+    assert list(directions.names) == names
+    with open(tmp_path / "labels.csv") as f:
+        rows = list(csv.DictReader(f))
+    assert {row["file"].removeprefix("MedNIST/") for row in rows} <= listed_names("train")
+    run("inference", "manipulate", **options, output_dir=str(tmp_path / "edit"), attribute="hand_size", amount=0.2,
+        attributes_path=str(tmp_path / "attributes.pt"), num_inference_steps=2, max_evaluations=2)  # fmt: skip
+    assert len(list((tmp_path / "edit").rglob("*_edit.png"))) == 12
+
+
+def test_adam_and_other_pictures_can_be_chosen(tmp_path):
+    for k in range(4):
+        Image.fromarray(np.full((70, 64), 40 * k, dtype=np.uint8)).save(tmp_path / f"{k}.png")
+    workflow = run(
+        "train",
+        workflow_type="train",
+        dataset_dir=str(tmp_path),
+        output_dir=str(tmp_path / "run"),
+        max_iterations=1,
+        batch_size=2,
+        num_inference_steps=2,
+        num_inversion_steps=2,
+        num_workers=0,
+        optimizer="adam",
+        timestep_density="logit_normal",
+    )
+    assert isinstance(workflow.parser.get_parsed_content("train::optimizer"), torch.optim.Adam)
+    assert (tmp_path / "run" / "models" / "model.pt").exists()
+
+
+@pytest.mark.parametrize(("names", "kind"), [(["train"], "train"), (["inference"], "infer")])
+def test_a_missing_data_set_ends_with_what_to_do(tmp_path, names, kind):
+    with pytest.raises(Exception) as raised:  # noqa: PT011  (MONAI wraps it)
+        run(*names, workflow_type=kind, dataset_dir=str(tmp_path / "none"), output_dir=str(tmp_path / "out"))
+    assert "unpack MedNIST.tar.gz so that" in str(root_cause(raised.value))
+    assert not (tmp_path / "out").exists()
+
+
+def test_metadata_fits_monai_schema():
+    schema = json.loads((REPOSITORY / "tests" / "data" / "meta_schema_20240725.json").read_text())
+    jsonschema.validate(json.loads((CONFIGS / "metadata.json").read_text()), schema)
+
+
+def test_train_and_inference_describe_one_network_and_weights_fit():
+    train, inference = (yaml.safe_load((CONFIGS / f"{name}.yaml").read_text()) for name in ("train", "inference"))
+    for name in ("network_def", "z_dim", "image_size", "scheduler"):
+        assert train[name] == inference[name]
+
+
+def test_the_licence_of_the_weights_is_said_everywhere():
+    for file in ("LICENSE", "docs/data_license.txt", "docs/README.md", "configs/metadata.json"):
+        assert "CC BY-SA 4.0" in (BUNDLE / file).read_text()
