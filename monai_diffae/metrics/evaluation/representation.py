@@ -75,7 +75,8 @@ class RepresentationSection:
                     basis = LabelledFeatures(train[0][encoder], train[1][name], _numbered(train[2]))
                 self._probe(found, name, encoder, data, basis)
         if bench.heldout.attributes:
-            self._disentanglement(found, heldout["z_sem"], labels)
+            numbers = {name: values for name, values in labels.items() if self.kinds.get(name) != "classes"}
+            self._disentanglement(found, heldout["z_sem"], numbers)
         for name, value in effective_dimension(torch.from_numpy(heldout["z_sem"])).items():
             found.add(name, f"z_sem ({heldout['z_sem'].shape[1]})", value, count=len(groups))
         self._semantic_gap(found)
@@ -122,7 +123,7 @@ class RepresentationSection:
 
     @staticmethod
     def _disentanglement(found: Findings, z_sem: np.ndarray, labels: Mapping[str, np.ndarray]) -> None:
-        known = ~np.isnan(np.stack(list(labels.values()))).any(axis=0)
+        known = ~np.isnan(np.stack([*labels.values(), z_sem[:, 0]])).any(axis=0)
         varying = {name: values[known] for name, values in labels.items() if len(np.unique(values[known])) > 1}
         if len(varying) < 2:
             found.skipped["DCI"] = "it needs two labels that vary over the same images"
