@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import os
+
 import torch
 from ignite.engine import Engine
 from monai.handlers import CheckpointLoader
@@ -11,7 +13,8 @@ __all__ = ["WeightsLoader"]
 
 
 class WeightsLoader(CheckpointLoader):
-    """MONAI's ``CheckpointLoader`` that says in one sentence why weights do not fit, in place of a list of all sizes.
+    """MONAI's ``CheckpointLoader`` that says in one sentence why weights do not fit, in place of a list of all sizes,
+    and what to do where there are none.
 
     Args:
         args: and ``kwargs``, those of ``CheckpointLoader``.
@@ -23,8 +26,14 @@ class WeightsLoader(CheckpointLoader):
             engine: that starts.
 
         Raises:
+            FileNotFoundError: if there are no weights.
             ValueError: for weights of another network, naming the file and what differs.
         """
+        if not os.path.isfile(self.load_path):
+            raise FileNotFoundError(
+                f"There are no weights {os.fspath(self.load_path)!r}: train.yaml makes them (models/model.pt in its "
+                "output_dir), or give others with ckpt_path."
+            )
         try:
             super().__call__(engine)
         except RuntimeError:

@@ -31,8 +31,11 @@ def read_label_table(
         From resolved path to row, with the cell of the file under ``file``.
 
     Raises:
-        ValueError: for a missing file or column, or two different rows about one file.
+        ValueError: for a missing file or column, a column that is no name, or two different rows about one file.
     """
+    for column in columns:
+        if not isinstance(column, str):
+            raise ValueError(f"Expected the name of a column of labels_file {os.fspath(labels_file)!r}, got {column}.")
     if not os.path.isfile(labels_file):
         raise ValueError(f"There is no labels_file {os.fspath(labels_file)!r}; give a CSV with a column file.")
     folders = [Path(labels_file).resolve().parent, *([] if dataset_dir is None else [Path(dataset_dir).resolve()])]

@@ -63,6 +63,16 @@ def test_each_block_that_the_parts_ask_for_is_given_by_some_bundle_or_kind():
     assert asked <= given
 
 
+def test_what_both_kinds_say_stands_among_what_all_share():
+    runs = {kind: set() for kind in ("volumes", "pictures")}
+    for kind, found in runs.items():
+        for path in (PARTS / kind).glob("*.yaml"):
+            lines = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+            found |= {tuple(lines[k : k + 6]) for k in range(len(lines) - 5)}
+    assert all(runs.values())
+    assert runs["volumes"] & runs["pictures"] == set()
+
+
 def test_building_writes_what_differs_and_leaves_the_rest_alone(own):
     written = build_bundle(own)
     assert set(written) == set(built_files(own))

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A new bundle is complete, fits MONAI's checks, and trains on a folder of files that nobody prepared."""
 
+import csv
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -84,18 +87,39 @@ def test_a_new_bundle_trains_on_jpegs_and_what_it_trained_reconstructs(tmp_path)
     assert len(list((tmp_path / "out").glob("*_reconstruction.png"))) == 12
 
 
+def commands_of(page: Path) -> list[str]:
+    """The lines of the blocks of commands."""
+    blocks = re.findall(r"```bash\n(.*?)```", page.read_text(), re.DOTALL)
+    return [line for block in blocks for line in block.splitlines()]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("like", "make"), [("brain_slices_diffae", niftis), ("natural_images_diffae", jpegs)])
-def test_a_new_bundle_trains_by_the_command_of_its_page(like, make, tmp_path):
+def test_all_commands_of_its_page_run_one_after_the_other(like, make, tmp_path):
     bundle = new_bundle("my_bundle", like, tmp_path / "bundles")
-    data = make(tmp_path / "data")
-    command = [sys.executable, "-m", "monai.bundle", "run", "--bundle_root", str(bundle)]
-    command += ["--config_file", str(bundle / "configs" / "train.yaml"), "--dataset_dir", str(data)]
-    command += ["--max_iterations", "20", "--batch_size", "4"]
-    subprocess.run(command, cwd=tmp_path, check=True)
-    assert (bundle / "runs" / "train" / "models" / "model.pt").exists()
-    rows = (bundle / "runs" / "train" / "training_log.csv").read_text().splitlines()
-    assert rows[-1].startswith("20,") or ",20," in rows[-1]
+    data = make(tmp_path / "DATA")
+    rows = [f"DATA/{path.name},{k % 2}" for k, path in enumerate(sorted(data.iterdir()))]
+    (tmp_path / "LABELS.csv").write_text("\n".join(["file,NAME", *rows]))
+    few = {
+        " train ": "--max_iterations 20 --batch_size 4 --num_inference_steps 2 --num_inversion_steps 2",
+        " train-latent ": "--latent_num_samples 2560 --val_fraction 0.25",
+        " sample ": "--num_samples 2 --num_inference_steps 2",
+        " reconstruct ": "--num_inference_steps 2 --inversion explicit",
+        " edit ": "--num_inference_steps 2 --inversion explicit",
+        "inference.yaml": "--num_inference_steps 2 --inversion explicit",
+    }
+    environment = os.environ | {"B": str(bundle), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    for command in commands_of(bundle / "docs" / "README.md"):
+        fewer = next((options for word, options in few.items() if word in command), "")
+        subprocess.run(["sh", "-c", f"{command} {fewer}"], cwd=tmp_path, env=environment, check=True)
+    assert {path.name for path in (bundle / "models").iterdir()} == {
+        *("model.pt", "encoder.pt", "latent.pt", "statistics.pt", "attributes.pt")
+    }
+    rows = list(csv.DictReader((bundle / "runs" / "train" / "training_log.csv").open()))
+    assert rows[-1]["iteration"] == "20"
+    suffix = {niftis: ".nii.gz", jpegs: ".png"}[make]
+    for result in ("*_reconstruction", "*_edit", "samples/*"):
+        assert list((tmp_path / "OUT").glob(f"{result}{suffix}"))
 
 
 @pytest.mark.parametrize("like", NAMES)

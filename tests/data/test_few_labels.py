@@ -52,6 +52,12 @@ def test_another_column_can_hold_the_labels(data, tmp_path):
         few_shot_data(data, file)
 
 
+def test_a_column_has_to_be_named(data, tmp_path):
+    file = write(tmp_path, "file,label\n3.png,1\n")
+    with pytest.raises(ValueError, match=r"Expected the name of a column of labels_file '.*', got None\."):
+        few_shot_data(data, file, None)
+
+
 @pytest.mark.parametrize("label", ["2", "yes", "nan", "-1", "0.5"])
 def test_another_label_is_an_error_that_names_the_file(data, tmp_path, label):
     file = write(tmp_path, f"file,label\n3.png,{label}\n")
