@@ -122,9 +122,10 @@ class Findings:
         count: int | None = None,
     ) -> None:
         """Add measures by name; those that have no value (NaN) are said to be skipped."""
+        if missing := [name for name, value in scores.items() if math.isnan(value)]:
+            self.skipped[f"{', '.join(missing)} of {of}"] = "the labels do not vary"
         for name, value in scores.items():
             if math.isnan(value):
-                self.skipped[f"{name} of {of}"] = "the labels do not vary"
                 continue
             low, high = (intervals or {}).get(name, (math.nan, math.nan))
             interval = "" if math.isnan(low) else "95 % interval, subjects drawn"
