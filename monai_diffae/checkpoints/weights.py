@@ -7,6 +7,7 @@ from typing import TypeVar
 import torch
 import torch.nn as nn
 
+from monai_diffae.support.finite_weights import not_finite
 from monai_diffae.support.weight_differences import weight_differences
 
 __all__ = ["load_weights"]
@@ -26,7 +27,7 @@ def load_weights(network: Network, path: str | os.PathLike) -> Network:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the state dict is not one of this network.
+        ValueError: if the state dict is not one of this network, or not finite.
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(f"There are no weights {os.fspath(path)!r}; train them or give another file.")
@@ -34,6 +35,10 @@ def load_weights(network: Network, path: str | os.PathLike) -> Network:
     if differences := weight_differences(state, network.state_dict()):
         raise ValueError(
             f"The weights in {os.fspath(path)!r} are of another network: {differences}; or give another file."
+        )
+    if wrong := not_finite(state):
+        raise ValueError(
+            f"The weights in {os.fspath(path)!r} are of a training that failed: {wrong}; give another file."
         )
     network.load_state_dict(state)
     return network

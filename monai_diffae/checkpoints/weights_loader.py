@@ -7,6 +7,7 @@ import torch
 from ignite.engine import Engine
 from monai.handlers import CheckpointLoader
 
+from monai_diffae.support.finite_weights import not_finite
 from monai_diffae.support.weight_differences import weight_differences
 
 __all__ = ["WeightsLoader"]
@@ -27,7 +28,7 @@ class WeightsLoader(CheckpointLoader):
 
         Raises:
             FileNotFoundError: if there are no weights.
-            ValueError: for weights of another network, naming the file and what differs.
+            ValueError: for weights of another network or that are not finite, naming the file and what is wrong.
         """
         if not os.path.isfile(self.load_path):
             raise FileNotFoundError(
@@ -45,3 +46,9 @@ class WeightsLoader(CheckpointLoader):
                         "weights with ckpt_path."
                     ) from None
             raise
+        for network in self.load_dict.values():
+            if wrong := not_finite(network.state_dict()):
+                raise ValueError(
+                    f"The weights in {self.load_path!r} are of a training that failed: {wrong}; give others with "
+                    "ckpt_path."
+                )

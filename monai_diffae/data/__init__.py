@@ -4,6 +4,7 @@ from monai_diffae.support.old_names import moved_names
 from .changes import MaskedChanged as MaskedChanged
 from .data_lists import common_root as common_root
 from .few_labels import few_shot_data as few_shot_data
+from .finite import CheckFinited as CheckFinited
 from .folders import find_images as find_images
 from .folders import find_volumes as find_volumes
 from .foreground import CropToForegroundd as CropToForegroundd
@@ -19,6 +20,7 @@ from .latents import encode_dataset as encode_dataset
 from .latents import encode_once as encode_once
 from .latents import encoding_fingerprint as encoding_fingerprint
 from .loading import LoadVolumed as LoadVolumed
+from .mask_grids import MatchGridd as MatchGridd
 from .pairs import ImageChains as ImageChains
 from .pairs import find_chains as find_chains
 from .pairs import items_of_chains as items_of_chains
@@ -29,6 +31,7 @@ from .pictures import PictureWriter as PictureWriter
 from .pictures import ResizePictured as ResizePictured
 from .recent import RecentDataset as RecentDataset
 from .sample_indices import SampleIndices as SampleIndices
+from .sample_names import sample_name as sample_name
 from .seeded import EndlessSampler as EndlessSampler
 from .seeded import RandDiffusionNoised as RandDiffusionNoised
 from .seeded import SeededDataset as SeededDataset

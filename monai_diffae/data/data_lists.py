@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from monai.data import load_decathlon_datalist
+
+from monai_diffae.data.table_reading import read_table
 
 __all__ = ["common_root", "grouped_by_subject", "read_data_list", "with_subjects"]
 
@@ -27,7 +28,8 @@ def read_data_list(
         masks: keys of further paths, which not all entries must have.
 
     Raises:
-        ValueError: for another extension, a file that is missing or no list, a missing key or column, a list without
+        ValueError: for another extension, a file that is missing or no list (or what
+            :func:`~monai_diffae.data.table_reading.read_table` refuses), a missing key or column, a list without
             entries, an entry without image, an image that does not exist or is given twice.
     """
     path = Path(os.path.abspath(file))
@@ -41,12 +43,11 @@ def read_data_list(
         except (IndexError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{file} is no MONAI data list with the key {key!r}: {error}") from None
     else:
-        with open(path, newline="", encoding="utf-8-sig") as f:
-            table = csv.DictReader(f)
-            column = next((name for name in ("image", "file") if name in (table.fieldnames or [])), None)
-            if column is None:
-                raise ValueError(f"{file} has no column image or file; it has {table.fieldnames}.")
-            items = [{"image": row.pop(column)} | {k: v for k, v in row.items() if k and v} for row in table]
+        table = read_table(path)
+        column = next((name for name in ("image", "file") if name in table.columns), None)
+        if column is None:
+            raise ValueError(f"{file} has no column image or file; it has {', '.join(table.columns)}.")
+        items = [{"image": row.pop(column)} | {k: v for k, v in row.items() if k and v} for row in table.rows]
     if not items:
         raise ValueError(f"{file} names no image.")
     seen: set[str] = set()

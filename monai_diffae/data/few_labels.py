@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
-from monai_diffae.data.label_tables import read_label_table
+from monai_diffae.data.label_tables import read_label_table, with_table_subjects
 from monai_diffae.support.randomness import derive_seed
+from monai_diffae.support.words import names_in
 
 __all__ = ["few_shot_data"]
 
@@ -29,7 +30,7 @@ def few_shot_data(
         data: as of :func:`~monai_diffae.data.find_images`.
         labels_file: CSV with a column ``file`` (or ``image``), paths absolute or relative to the CSV's folder, or else
             to ``dataset_dir``, and a column of labels: 1, 0, or empty for a file that is not labelled. Files that the
-            table does not name are not labelled either.
+            table does not name are not labelled either. A column ``subject`` says which files belong together.
         column: of the labels.
         max_unlabelled: so many of the files without a label are drawn; 0 for none.
         seed: of the draw.
@@ -42,16 +43,21 @@ def few_shot_data(
         ValueError: for a missing table or column, a file with two rows, another label, or a labelled file that is not
             in ``data``.
     """
-    labels: dict[Path, float] = {}
-    for path, row in read_label_table(labels_file, [column], data, dataset_dir).items():
-        text = (row[column] or "").strip()
-        if text in ("0", "1", "0.0", "1.0"):
-            labels[path] = float(text)
-        elif text:
+    if len(names_in(column)) != 1:
+        raise ValueError(f"Expected the name of a column of labels_file {os.fspath(labels_file)!r}, got {column}.")
+    (column,) = names_in(column)
+    rows = read_label_table(labels_file, [column], data, dataset_dir)
+    for row in rows.values():
+        if row.labels[column] not in (0, 1) and not math.isnan(row.labels[column]):
             raise ValueError(
-                f"{labels_file}, row of {row['file']}: {column} must be 1, 0 or empty (not labelled), got {text!r}."
+                f"{labels_file}, line {row.line} ({row.file}): {column} must be 1, 0 or empty (not labelled), got "
+                f"{row.labels[column]:g}."
             )
-    items = [{**item, "label": labels.get(Path(item["image"]).resolve(), math.nan)} for item in data]
+    labels = {path: row.labels[column] for path, row in rows.items() if not math.isnan(row.labels[column])}
+    items = [
+        item | {"label": labels.get(Path(item["image"]).resolve(), math.nan)}
+        for item in with_table_subjects(data, rows)
+    ]
     lost = set(labels) - {Path(item["image"]).resolve() for item in data}
     if lost:
         raise ValueError(

@@ -6,10 +6,16 @@ from typing import Any
 
 import torch
 from monai.config import KeysCollection
+from monai.data import MetaTensor
 from monai.transforms import CropForegroundd
 from monai.utils import convert_to_tensor
 
+from monai_diffae.support.telling import OnceTold
+
 __all__ = ["CropToForegroundd"]
+
+_MIN_VOXELS = 2  # on each side of a slice
+_FEW_VOXELS = 8
 
 
 class CropToForegroundd(CropForegroundd):
@@ -26,7 +32,8 @@ class CropToForegroundd(CropForegroundd):
         allow_missing_keys: do nothing for a key that an item lacks.
 
     Raises:
-        ValueError: when called, for an image without foreground, by the name of its file.
+        ValueError: when called, by the name of its file, for an image without foreground, or with one of a single row
+            of voxels across the last axis. Of one of a few voxels a line is logged.
     """
 
     def __init__(
@@ -38,6 +45,7 @@ class CropToForegroundd(CropForegroundd):
         allow_missing_keys: bool = False,
     ) -> None:
         self.threshold = window[0] if threshold is None and window is not None else threshold
+        self._told = OnceTold()
         super().__init__(keys, source_key, self._foreground, allow_smaller=True, allow_missing_keys=allow_missing_keys)
 
     def _foreground(self, image: torch.Tensor) -> torch.Tensor:
@@ -55,4 +63,25 @@ class CropToForegroundd(CropForegroundd):
                 f"{low if self.threshold is None else self.threshold:g}. Leave the file out, or set "
                 "foreground_threshold; lower than all intensities, nothing is cropped."
             )
-        return super().__call__(data, lazy)
+        cropped = super().__call__(data, lazy)
+        self._check_size(cropped[self.source_key])
+        return cropped
+
+    def _check_size(self, image: torch.Tensor) -> None:
+        shape, meta = image.shape[1:], getattr(image, "meta", {})
+        if min(shape[:2]) >= _FEW_VOXELS:
+            return
+        file = str(meta.get("filename_or_obj", "An image"))
+        if min(shape[:2]) >= _MIN_VOXELS:
+            self._told(f"has a foreground of less than {_FEW_VOXELS} voxels on a side, which show little", file)
+            return
+        sizes = f" of {_sizes(image.affine)} mm" if isinstance(image, MetaTensor) else ""
+        sizes += f" (the file's are {_sizes(meta['original_affine'])} mm)" if "original_affine" in meta else ""
+        raise ValueError(
+            f"{file}: its foreground has {' x '.join(map(str, shape))} voxels{sizes}, which show nothing; check its "
+            "header, or set spacing or foreground_threshold."
+        )
+
+
+def _sizes(affine: Any) -> str:
+    return " x ".join(f"{size:.3g}" for size in torch.as_tensor(affine)[:3, :3].norm(dim=0).tolist())

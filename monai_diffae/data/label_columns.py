@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import csv
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
+
+from monai_diffae.data.table_reading import Table, read_table
+from monai_diffae.support.words import names_in
 
 __all__ = ["find_labels_file", "label_columns"]
 
@@ -25,33 +28,26 @@ def find_labels_file(labels_file: str | os.PathLike | None, dataset_dir: str | o
     return str(beside) if beside is not None and beside.is_file() else None
 
 
-def label_columns(labels_file: str | os.PathLike | None, wanted: Sequence[str] | None = None) -> list[str]:
+def label_columns(labels_file: str | os.PathLike | None, wanted: str | Sequence[str] | None = None) -> list[str]:
     """Columns of a table of labels that hold numbers: all but ``file``, ``image`` and ``subject`` whose cells are
     finite numbers or empty, with at least one number.
 
     Args:
         labels_file: CSV; ``None`` for none.
         wanted: names to keep, in this order; those that the table lacks are left out. ``None`` for all.
+
+    Raises:
+        ValueError: for what :func:`~monai_diffae.data.table_reading.read_table` refuses.
     """
     if labels_file is None:
         return []
-    with open(labels_file, newline="", encoding="utf-8-sig") as f:
-        table = csv.DictReader(f)
-        names = [name for name in table.fieldnames or [] if name not in _PLACES]
-        filled = dict.fromkeys(names, False)
-        for row in table:
-            for name in list(filled):
-                cell = (row[name] or "").strip()
-                if cell and not _is_number(cell):
-                    del filled[name]
-                elif cell:
-                    filled[name] = True
-    found = [name for name, has_number in filled.items() if has_number]
-    return found if wanted is None else [name for name in wanted if name in found]
+    table = read_table(labels_file)
+    found = [name for name in table.columns if name not in _PLACES and _holds_numbers(table, name)]
+    return found if wanted is None else [name for name in names_in(wanted) if name in found]
 
 
-def _is_number(cell: str) -> bool:
+def _holds_numbers(table: Table, name: str) -> bool:
     try:
-        return abs(float(cell)) < float("inf")
+        return not all(math.isnan(value) for value in table.numbers(name))
     except ValueError:
         return False

@@ -10,7 +10,8 @@ from typing import Any
 from monai.config import KeysCollection
 from monai.transforms import MapTransform, Transform
 
-from monai_diffae.data.label_tables import read_label_table
+from monai_diffae.data.label_tables import read_label_table, with_table_subjects
+from monai_diffae.support.words import names_in
 
 __all__ = ["LabelsWhereShownd", "MaskToLabeld", "add_labels"]
 
@@ -18,7 +19,7 @@ __all__ = ["LabelsWhereShownd", "MaskToLabeld", "add_labels"]
 def add_labels(
     data: Sequence[Mapping[str, Any]],
     labels_file: str | os.PathLike | None,
-    attributes: Sequence[str],
+    attributes: str | Sequence[str],
     dataset_dir: str | os.PathLike | None = None,
 ) -> list[dict[str, Any]]:
     """Add labels from a table to a MONAI data list.
@@ -26,24 +27,25 @@ def add_labels(
     Args:
         data: as of :func:`~monai_diffae.data.find_volumes`.
         labels_file: CSV with a column ``file`` (or ``image``), paths absolute or relative to the CSV's folder, or else
-            to ``dataset_dir``, and a column of numbers for each attribute; an empty cell is a label that is not known.
-            ``None`` without attributes.
-        attributes: columns to take.
+            to ``dataset_dir``, and a column of numbers for each attribute; an empty cell, or NA, is a label that is not
+            known. A column ``subject`` says which files belong together. ``None`` without attributes.
+        attributes: columns to take; one, or several.
         dataset_dir: see ``labels_file``; ``None`` for none.
 
     Returns:
         The items of ``data`` with a float for each attribute, NaN where the cell is empty.
 
     Raises:
-        ValueError: for a missing table, column or file, a file with two rows, or a label that is not a number.
+        ValueError: for a missing table, column or file, and for what
+            :func:`~monai_diffae.data.label_tables.read_label_table` refuses.
     """
     if labels_file is None and not attributes:
         return [dict(item) for item in data]
     if labels_file is None:
-        raise ValueError(f"The labels {list(attributes)} need a table; give labels_file.")
-    rows = read_label_table(labels_file, attributes, data, dataset_dir)
+        raise ValueError(f"The labels {list(names_in(attributes))} need a table; give labels_file.")
+    rows = read_label_table(labels_file, names_in(attributes), data, dataset_dir)
     labelled = []
-    for item in data:
+    for item in with_table_subjects(data, rows):
         row = rows.get(Path(item["image"]).resolve())
         if row is None:
             folder = Path(labels_file).resolve().parent
@@ -52,16 +54,8 @@ def add_labels(
                 f"{labels_file} has no row for {item['image']}; paths in it are relative to {folder}{or_else}. A file "
                 "without labels has a row with empty cells."
             )
-        try:
-            labelled.append({**item, **{name: _number(row[name]) for name in attributes}})
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{labels_file}, row of {row['file']}: a label is not a number: {error}.") from error
+        labelled.append(item | row.labels)
     return labelled
-
-
-def _number(cell: str) -> float:
-    """NaN for an empty cell, not for one that a row ending early does not have (None)."""
-    return math.nan if cell is not None and not cell.strip() else float(cell)
 
 
 class MaskToLabeld(MapTransform):
@@ -85,7 +79,7 @@ class MaskToLabeld(MapTransform):
         d = dict(data)
         for key, labels in self.key_iterator(d, self.labels):
             shown = bool((d[key] > 0.5).sum() >= self.min_area)
-            for label in [labels] if isinstance(labels, str) else labels:
+            for label in names_in(labels):
                 if not math.isnan(d.get(label, 1.0)):
                     d[label] = float(shown and d.get(label, 1.0) > 0)
         return d
@@ -107,7 +101,7 @@ class LabelsWhereShownd(Transform):
         for name, shown in shown_by.items():
             if isinstance(shown, str) or len(shown) != 2 or not shown[1] >= 1:
                 raise ValueError(f"Expected a mask and a number of pixels, 1 or more, for {name!r}; got {shown!r}.")
-        self.shown_by = dict(shown_by)
+        self.shown_by = {str(name): shown for name, shown in shown_by.items()}
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)

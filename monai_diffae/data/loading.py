@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from monai.utils import MetaKeys
 from monai_diffae.data.dicom import DicomReader, dicom_images, is_dicom
 from monai_diffae.data.formats import DICOM, PICTURES, format_of
 from monai_diffae.data.pictures import PictureReader
+from monai_diffae.data.volume_checks import MAX_EXTENT, NOT_FINITE, check_geometry, finite_voxels
 from monai_diffae.data.volume_readers import volume_reader
 from monai_diffae.support.telling import OnceTold
 
@@ -29,7 +31,7 @@ class LoadVolumed(MapTransform):
     with a stack of slices; ``pip install pydicom``) and pictures.
 
     An image becomes a MetaTensor ``(1, X, Y, Z)``, float32, Z of 1 for one slice, with the affine of the file (RAS),
-    the same as ``original_affine``, and ``filename_or_obj``. What is not a number becomes 0. Pictures are grey in
+    the same as ``original_affine``, and ``filename_or_obj``. Pictures are grey in
     [-1, 1] (:class:`~monai_diffae.data.PictureReader`) and lie as a radiologist's axial slice does: their left is the
     patient's right, their top anterior.
 
@@ -38,10 +40,13 @@ class LoadVolumed(MapTransform):
         channel: of files with more than one (the fourth dimension of NIfTI), the one to take; others do not mind.
         picture_spacing: mm, the size of a picture's pixel, which its file does not tell.
         allow_missing_keys: do nothing for a key that an item lacks.
+        not_finite: of voxels that are NaN or infinite, ``replace`` (by the lowest and the highest finite one, with a
+            line in the log that says how many) or ``refuse``.
 
     Raises:
-        ValueError: while it loads, naming the file, for one that cannot be read, has several channels but ``channel``
-            is not one of them, or has more dimensions.
+        ValueError: for another ``not_finite``; while it loads, naming the file, for one that cannot be read, has
+            several channels but ``channel`` is not one of them, has more dimensions or none, complex numbers or
+            colours, or a header that gives its voxels no place.
     """
 
     def __init__(
@@ -50,8 +55,13 @@ class LoadVolumed(MapTransform):
         channel: int | None = None,
         picture_spacing: float = 1.0,
         allow_missing_keys: bool = False,
+        not_finite: str = "replace",
     ) -> None:
         super().__init__(keys, allow_missing_keys)
+        if not_finite not in NOT_FINITE:
+            raise ValueError(f"not_finite must be one of {', '.join(NOT_FINITE)}, got {not_finite!r}.")
+        self.not_finite = not_finite
+        self._not_finite_in: set[str] = set()  # files that it was said of
         self.channel = channel
         self.picture_spacing = picture_spacing
         self._told = OnceTold()
@@ -71,9 +81,12 @@ class LoadVolumed(MapTransform):
         except Exception as error:
             # From None: of a chain, print_root_cause shows users the first error, which does not name the file.
             raise ValueError(f"{file} cannot be read as an image: {error}") from None
-        if array.dtype.kind not in "biuf":
-            raise ValueError(f"{file} holds {array.dtype}; expected integers or floats.")
-        image = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+        if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
+            raise ValueError(f"{file} holds {array.dtype}; expected integers or floats of at most 64 bits.")
+        if array.size == 0:
+            raise ValueError(f"{file} is empty: its shape is {list(array.shape[1:])}.")
+        with np.errstate(over="ignore"):  # infinite then, which is said below
+            image = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
         while image.ndim > 4 and image.shape[-1] == 1:
             image = image[..., 0]
         if image.ndim not in (3, 4):
@@ -88,13 +101,16 @@ class LoadVolumed(MapTransform):
                 )
             image = image[self.channel : self.channel + 1]
         image = image if image.ndim == 4 else image[..., None]
+        check_geometry(file, image.shape, affine, math.inf if format_of(file) is PICTURES else MAX_EXTENT)
+        image = finite_voxels(image, file, self.not_finite, tell=file not in self._not_finite_in)
+        self._not_finite_in.add(file)
         meta = {
             "filename_or_obj": file,
             "original_affine": affine.clone(),
             "space": "RAS",
             "stored_type": array.dtype.str,
         }
-        return MetaTensor(torch.nan_to_num(image).contiguous(), affine=affine, meta=meta)
+        return MetaTensor(image.contiguous(), affine=affine, meta=meta)
 
     def _read(self, file: str) -> tuple[np.ndarray, torch.Tensor]:
         """Values ``(C, *spatial)`` as the file has them, and the affine ``(4, 4)``, float64."""

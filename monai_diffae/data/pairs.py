@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 import os
 import warnings
@@ -12,6 +11,7 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
+from monai_diffae.data.table_reading import read_table
 from monai_diffae.data.volume_slices import VolumeSlices
 from monai_diffae.support.names import joined_stem, named_from, source_stem
 
@@ -110,14 +110,11 @@ def _names(name: str, value: Any, count: int | None = None) -> list[str]:
 
 
 def _read_pairs(pairs_file: str | os.PathLike) -> list[list[str]]:
-    with open(pairs_file, newline="", encoding="utf-8-sig") as f:
-        table = csv.DictReader(f)
-        missing = [name for name in ("file", "file_to") if name not in (table.fieldnames or [])]
-        if missing:
-            raise ValueError(f"{pairs_file} has no column {', '.join(missing)}; it has {table.fieldnames}.")
-        pairs = [[row["file"], row["file_to"]] for row in table]
-    if not pairs:
-        raise ValueError(f"{pairs_file} has no rows; a row is a pair of files.")
+    table = read_table(pairs_file)
+    missing = [name for name in ("file", "file_to") if name not in table.columns]
+    if missing:
+        raise ValueError(f"{pairs_file} has no column {', '.join(missing)}; it has {', '.join(table.columns)}.")
+    pairs = [[row["file"], row["file_to"]] for row in table.rows]
     for i, pair in enumerate(pairs, start=1):
         if not all(pair):
             raise ValueError(f"{pairs_file}, pair {i} of {len(pairs)}: file or file_to is empty, got {pair}.")

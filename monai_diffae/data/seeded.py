@@ -26,7 +26,8 @@ class SeededDataset(Dataset):
         transform: a MONAI ``Compose``.
         seed: of the run.
 
-    An item is asked for by ``(epoch, index)``, as :class:`EndlessSampler` does, or by ``index`` for epoch 0.
+    An item is asked for by ``(epoch, index)``, as :class:`EndlessSampler` does, or by ``index`` for epoch 0. It has
+    ``index``, by which :func:`~monai_diffae.data.sample_name` tells its file.
     """
 
     def __init__(self, data: Sequence[Mapping[str, Any]], transform: Compose, seed: int) -> None:
@@ -40,7 +41,7 @@ class SeededDataset(Dataset):
     def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
         epoch, index = key if isinstance(key, tuple) else (0, key)
         self.transform.set_random_state(seed=derive_seed(self.seed, epoch, index))
-        return self.transform(dict(self.data[index]))
+        return self.transform(dict(self.data[index])) | {"index": index}
 
 
 class EndlessSampler(Sampler):

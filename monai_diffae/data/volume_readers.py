@@ -7,12 +7,14 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 from monai.config import PathLike
 from monai.data import ImageReader, ITKReader, NibabelReader, NrrdReader, NumpyReader
 from monai.utils import MetaKeys
 
 from monai_diffae.data.formats import ARRAYS, META_IMAGE, NRRD, Format
+from monai_diffae.data.nifti_headers import tell_of_places, unit_in_mm
 
 __all__ = ["volume_reader"]
 
@@ -39,7 +41,7 @@ def volume_reader(known: Format, tell: Tell) -> ImageReader:
 
 
 class _Nibabel(NibabelReader):
-    """NIfTI, pairs of ``.img`` and ``.hdr``, and MGH."""
+    """NIfTI, pairs of ``.img`` and ``.hdr``, and MGH, in mm."""
 
     def __init__(self, tell: Tell) -> None:
         super().__init__()
@@ -58,7 +60,13 @@ class _Nibabel(NibabelReader):
             self.tell(
                 "tells no orientation (Analyze) and is taken for radiological, as nibabel does", self.filenames[0]
             )
-        return super().get_data(img)
+        file = self.filenames[0]
+        values, meta = super().get_data(img)
+        stored = nib.load(file)  # MONAI has put pixdim in place of an sform that disagrees with it
+        tell_of_places(stored.header, stored.shape, file, self.tell)
+        affine = np.array(stored.affine, dtype=float)
+        affine[:3] *= unit_in_mm(stored.header, file, self.tell)
+        return values, meta | {MetaKeys.AFFINE: affine}
 
 
 class _Arrays(NumpyReader):

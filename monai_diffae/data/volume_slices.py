@@ -98,11 +98,15 @@ class VolumeSlices(Dataset):
         counts = Counter(volume for volume, _ in self._index)
         return list(itertools.accumulate((counts[volume] for volume in range(len(self.data))), initial=0))
 
+    def place(self, index: int) -> tuple[int, int]:
+        """The volume of an item, by its index in ``data``, and the slice along Z."""
+        return self._index[index]
+
     def __len__(self) -> int:
         return len(self._index)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        volume, k = self._index[index]
+        volume, k = self.place(index)
         item = dict(self.data[volume])
         for key in self.keys:
             if key in item:

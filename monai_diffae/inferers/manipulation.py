@@ -13,14 +13,11 @@ from monai_diffae.inferers.metadata import like_input, plain
 from monai_diffae.inferers.stochastic_code import StochasticCode
 from monai_diffae.semantics import AttributeDirections, lerp
 from monai_diffae.semantics.edit_way import edit_way
+from monai_diffae.support.words import names_in
 
 __all__ = ["ManipulationInferer"]
 
 _SERIES = (list, tuple)
-
-
-def _names(keep: str | Sequence[str]) -> Sequence[str]:
-    return [keep] if isinstance(keep, str) else keep
 
 
 class ManipulationInferer(Inferer):
@@ -170,7 +167,7 @@ class ManipulationInferer(Inferer):
         x_T = code.x_T
         attributes = moved(self.attributes, images.device)
         k = attributes.index(self.attribute)
-        kept = [attributes.index(name) for name in _names(self.keep)]
+        kept = [attributes.index(name) for name in names_in(self.keep)]
         before = attributes.scores(z_sem)
         moved_codes = self._moved(z_sem, attributes)
         if self.max_aims:

@@ -16,6 +16,7 @@ from .linear_probe import Probe as Probe
 from .linear_probe import linear_probe as linear_probe
 from .manifolds import manifold_measures as manifold_measures
 from .manifolds import nearest as nearest
+from .nan_metrics import NaNMetrics as NaNMetrics
 from .scores import bootstrap_intervals as bootstrap_intervals
 from .scores import score_predictions as score_predictions
 from .stochastic_code import x_T_statistics as x_T_statistics

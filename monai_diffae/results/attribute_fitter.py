@@ -12,6 +12,9 @@ import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 
+from monai_diffae.support.groups import group_numbers
+from monai_diffae.support.words import names_in
+
 __all__ = ["AttributeFitter"]
 
 logger = logging.getLogger(__name__)
@@ -22,10 +25,11 @@ class AttributeFitter:
 
     Args:
         filename: file to write.
-        attributes: names; each is a key of the batch with a number, NaN where the label is not known.
+        attributes: names, or one; each is a key of the batch with a number, NaN where the label is not known.
         fit: ``fit(z_sem, labels, groups)``, returning an object with ``save(path)`` and, by name, ``summaries`` with
-            ``row()``: :meth:`monai_diffae.semantics.AttributeDirections.fit`. Groups are the volumes (the batch's key
-            ``volume``); where there is none, every item is a group.
+            ``row()``: :meth:`monai_diffae.semantics.AttributeDirections.fit`. Groups are what
+            :func:`~monai_diffae.support.groups.group_of` says: the batch's ``subject``, else its ``volume``; where
+            there is neither, every item is a group.
         table: CSV file that says for each attribute its kind, number of labels, cross-validated scores and range of
             scores; ``None`` for none.
     """
@@ -33,14 +37,14 @@ class AttributeFitter:
     def __init__(
         self,
         filename: str | os.PathLike,
-        attributes: Sequence[str],
+        attributes: str | Sequence[str],
         fit: Callable,
         table: str | os.PathLike | None = None,
     ) -> None:
-        if not attributes:
+        self.attributes = names_in(attributes)
+        if not self.attributes:
             raise ValueError("attributes is empty; name at least one label to fit.")
         self.filename = Path(filename)
-        self.attributes = list(attributes)
         self.fit = fit
         self.table = table
 
@@ -60,12 +64,12 @@ class AttributeFitter:
 
     def _start(self, engine: Engine) -> None:
         self._z_sem: list[torch.Tensor] = []
-        self._groups: list[int] = []
+        self._belonging: list[dict[str, Any]] = []  # what tells groups
         self._labels: dict[str, list[float]] = {name: [] for name in self.attributes}
 
     def _collect(self, engine: Engine) -> None:
         for item, output in zip(engine.state.batch, engine.state.output):
-            self._groups.append(int(item["volume"]) if "volume" in item else len(self._groups))
+            self._belonging.append({key: item[key] for key in ("subject", "volume") if key in item})
             self._z_sem.append(output["z_sem"].flatten().cpu())
             for name, values in self._labels.items():
                 if name not in item:
@@ -76,7 +80,7 @@ class AttributeFitter:
 
     def _fit(self, engine: Engine) -> None:
         labels = {name: torch.tensor(values) for name, values in self._labels.items()}
-        directions = self.fit(torch.stack(self._z_sem), labels, torch.tensor(self._groups))
+        directions = self.fit(torch.stack(self._z_sem), labels, group_numbers(self._belonging))
         directions.save(self.filename)
         rows = {name: summary.row() for name, summary in directions.summaries.items()}
         if self.table is not None:
@@ -92,7 +96,7 @@ def _in_words(row: Mapping[str, Any]) -> str:
         for key, title in (("auroc", "AUROC"), ("r2", "R^2"), ("mae", "mean absolute error"))
         if row[key] is not None
     ]
-    found = "cross-validated " + ", ".join(measured) if measured else "not cross-validated, too few files"
+    found = "cross-validated " + ", ".join(measured) if measured else "not cross-validated, too few subjects"
     return f"{row['kind']}, {count}, {found}"
 
 

@@ -30,7 +30,7 @@ class StoredVolume:
     """The numbers of a file, with what turns them into intensities.
 
     Args:
-        numbers: as stored, 2D to 4D; intensities are ``slope * numbers + intercept``.
+        numbers: as stored, 2D to 4D (or more, of length 1); intensities are ``slope * numbers + intercept``.
         slope: not 0.
         intercept: see above.
         header: of a NIfTI file.
@@ -50,7 +50,7 @@ class StoredVolume:
     def grid(self, numbers: np.ndarray) -> np.ndarray:
         """Three-dimensional view of numbers with the shape of the file."""
         if numbers.ndim > 3:
-            return numbers[..., self.channel]
+            return numbers[(..., self.channel, *(0,) * (numbers.ndim - 4))]
         return numbers.reshape(numbers.shape + (1,) * (3 - numbers.ndim))
 
     def changed(
@@ -61,17 +61,14 @@ class StoredVolume:
         Args:
             box: of :meth:`grid`.
             covered: bool, shape of the box.
-            intensities: shape of the box; rounded and clipped to what the type of the file can hold.
+            intensities: shape of the box, finite; rounded and clipped to what the type of the file can hold.
             add: to what is there, instead of replacing it.
         """
         numbers = self.numbers.copy(order="K")  # of the file: another order costs more than all else
         part = self.grid(numbers)[box]
         new = intensities[covered].astype(np.float64) / self.slope
         new += part[covered] if add else -self.intercept / self.slope
-        if numbers.dtype.kind in "iu":
-            limits = np.iinfo(numbers.dtype)
-            new = np.clip(np.rint(new), limits.min, limits.max)
-        part[covered] = new.astype(numbers.dtype)
+        part[covered] = _fitted(new, numbers.dtype)
         return numbers
 
     def image(self, numbers: np.ndarray) -> nib.Nifti1Image:
@@ -122,6 +119,16 @@ def read_stored_volume(
     image_class = nib.Nifti2Image if is_nifti2 else nib.Nifti1Image
     slope, intercept = float(source.dataobj.slope), float(source.dataobj.inter)
     return StoredVolume(numbers, slope, intercept, _header(source), source.affine, image_class, channel or 0)
+
+
+def _fitted(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Values in a type, rounded to its integers and clipped to its range."""
+    if dtype.kind == "f":
+        return np.clip(values, np.finfo(dtype).min, np.finfo(dtype).max).astype(dtype)
+    limits = np.iinfo(dtype)
+    # float64 has no 2^63 - 1, and 2^63 would come out as -2^63.
+    high = float(limits.max) if float(limits.max) <= limits.max else np.nextafter(float(limits.max), 0)
+    return np.clip(np.rint(values), limits.min, high).astype(dtype)
 
 
 def _header(source: nib.spatialimages.SpatialImage) -> nib.Nifti1Header:

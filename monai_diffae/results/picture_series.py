@@ -10,7 +10,8 @@ from ignite.engine import Engine, Events
 from monai.utils import convert_to_tensor
 from PIL import Image
 
-from monai_diffae.results.sources import result_stem
+from monai_diffae.results.sources import result_stem, source_file
+from monai_diffae.support.finite import check_finite
 
 __all__ = ["PictureSeriesSaver"]
 
@@ -30,7 +31,7 @@ class PictureSeriesSaver:
         data_root_dir: folder of the sources.
 
     Raises:
-        ValueError: while it runs, for another number of channels.
+        ValueError: while it runs, for another number of channels, and for a picture that is not finite.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class PictureSeriesSaver:
                 pictures = convert_to_tensor(output[key], track_meta=False)
                 if pictures.shape[-3] not in (1, 3):
                     raise ValueError(f"{key!r} must have 1 or 3 channels, got the shape {list(pictures.shape)}.")
+                check_finite(pictures, key, source_file(item, self.data_root_dir))
                 if pictures.ndim == 3:
                     self._save(pictures, f"{stem}_{postfix}.png")
                     continue

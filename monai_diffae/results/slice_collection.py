@@ -10,7 +10,8 @@ import torch
 from ignite.engine import Engine, Events
 from monai.utils import convert_to_tensor
 
-from monai_diffae.results.sources import result_stem
+from monai_diffae.results.sources import result_stem, source_file
+from monai_diffae.support.finite import check_finite
 
 __all__ = ["SliceCollector"]
 
@@ -76,10 +77,10 @@ class SliceCollector:
                 self._complete()
             self._volume = int(item["volume"])
             self._stem = result_stem(item, self.data_root_dir)
-            self._slices.append(
-                {"slice": int(item.get("slice", 0)), "affine": item["image"].affine.cpu()}
-                | {key: convert_to_tensor(output[key], track_meta=False).cpu() for key in self._collected}
-            )
+            results = {key: convert_to_tensor(output[key], track_meta=False).cpu() for key in self._collected}
+            for key, result in results.items():
+                check_finite(result, key, source_file(item, self.data_root_dir))
+            self._slices.append({"slice": int(item.get("slice", 0)), "affine": item["image"].affine.cpu()} | results)
             if self.spatial_dims == 3:
                 self._complete()
 

@@ -11,6 +11,7 @@ from monai.transforms import Compose
 
 from monai_diffae.results.nifti_files import read_stored_volume
 from monai_diffae.results.source_grid import place_slices
+from monai_diffae.support.finite import check_finite
 
 __all__ = ["put_into_source"]
 
@@ -40,12 +41,14 @@ def put_into_source(
         last bit. ``nibabel.save`` writes it.
 
     Raises:
-        ValueError: for another shape than that of ``image``, and where ``preprocessing`` scales no intensities.
+        ValueError: for another shape than that of ``image``, a result that is not finite, and where ``preprocessing``
+            scales no intensities.
     """
     results = [result] if minus is None else [result, minus]
     for one in results:
         if one.shape != image.shape:
             raise ValueError(f"Expected the shape of the prepared volume, {list(image.shape)}, got {list(one.shape)}.")
+        check_finite(one, "result", str(image.meta["filename_or_obj"]))
     stored = read_stored_volume(image.meta["filename_or_obj"], channel, load)
     affine = torch.as_tensor(np.asarray(image.meta.get("original_affine", stored.affine)))
     values = torch.cat([one.detach().cpu() for one in results])

@@ -14,6 +14,7 @@ from monai_diffae.results.sources import following_images, source_file
 from monai_diffae.results.table_files import table_file_class
 from monai_diffae.results.typicality import TypicalityCheck
 from monai_diffae.semantics.edit_way import edit_way
+from monai_diffae.support.words import names_in
 
 __all__ = ["EditsTableSaver", "LatentsTableSaver"]
 
@@ -229,7 +230,7 @@ class EditsTableSaver(_ItemTableSaver):
         self.edits = edits if isinstance(edits, (list, tuple)) else [edits] * num_steps
         self.num_steps = num_steps
         self.numbers = tuple(numbers)
-        self.keep = (keep,) if isinstance(keep, str) else tuple(keep)
+        self.keep = tuple(names_in(keep))
 
     def rows(self, output: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         keys = ("score_after", "extrapolation", *self.numbers)

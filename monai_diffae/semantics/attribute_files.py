@@ -13,6 +13,7 @@ import torch
 
 from monai_diffae.semantics.attribute_summary import AttributeSummary
 from monai_diffae.semantics.statistics import LatentStatistics
+from monai_diffae.support.finite_weights import not_finite
 
 __all__ = ["read_attributes", "write_attributes"]
 
@@ -51,6 +52,8 @@ def read_attributes(path: str | os.PathLike) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         state = content["state_dict"]
+        if wrong := not_finite({key: state[key] for key in ("weight", "bias")}):
+            raise ValueError(wrong)
         summaries = content.get("summaries")
         if summaries is None:  # files before there were other kinds than binary
             summaries = {name: {"cross_validated": {"auroc": auroc}} for name, auroc in content["auroc"].items()}

@@ -133,13 +133,14 @@ def _class_weight(class_weight: str | float | None) -> str | dict[int, float] | 
 def _cross_validate(
     model: BaseEstimator, kind: str, z: np.ndarray, y: np.ndarray, groups: np.ndarray, num_folds: int
 ) -> dict[str, float]:
-    """Scores on codes whose group the model did not see; empty where there are too few groups."""
+    """Scores on codes whose group the model did not see; empty where too few groups make folds without a class."""
     if kind == "binary":
         if min(len(np.unique(groups[y == c])) for c in (0, 1)) < num_folds:
             return {}
-        folds = StratifiedGroupKFold(num_folds)
-        scores = cross_val_score(model, z, y, groups=groups, cv=folds, scoring="roc_auc")
-        return {"auroc": float(scores.mean())}
+        splits = list(StratifiedGroupKFold(num_folds).split(z, y, groups))
+        if any(len(np.unique(y[part])) < 2 for split in splits for part in split):
+            return {}
+        return {"auroc": float(cross_val_score(model, z, y, cv=splits, scoring="roc_auc").mean())}
     if len(np.unique(groups)) < num_folds:
         return {}
     splits = list(GroupKFold(num_folds).split(z, y, groups))

@@ -114,7 +114,8 @@ class AttributeModels(nn.Module):
             ValueError: if labels do not suit their kind (binary: both of 0 and 1; ordinal: integers, 3 to 20 grades;
                 continuous: two values or more), or for arguments out of range.
         """
-        if unknown := set(kinds or {}) - set(labels):
+        kinds = {str(name): kind for name, kind in (kinds or {}).items()}
+        if unknown := set(kinds) - set(labels):
             raise ValueError(f"kinds names {sorted(unknown)}, which are not among the labels {list(labels)}.")
         if not labels or not regularization > 0:
             raise ValueError(f"Expected labels and regularization above 0; got {list(labels)} and {regularization}.")
@@ -127,7 +128,7 @@ class AttributeModels(nn.Module):
                 z_normalized,
                 np.asarray(values.cpu()).astype(float),
                 group_ids,
-                (kinds or {}).get(name),
+                kinds.get(name),
                 regularization,
                 class_weight,
                 num_folds,
@@ -146,15 +147,15 @@ class AttributeModels(nn.Module):
         )
 
     def index(self, name: str) -> int:
-        """Place of an attribute; ValueError for an unknown one."""
+        """Place of an attribute; ValueError for an unknown one. The command line takes the name 8 for a number."""
+        name = str(name)
         if name not in self.names:
             raise ValueError(f"Unknown attribute {name!r}; there are {', '.join(self.names)}.")
         return self.names.index(name)
 
     def summary(self, name: str) -> AttributeSummary:
         """What is known about an attribute; ValueError for an unknown one."""
-        self.index(name)
-        return self.summaries[name]
+        return self.summaries[self.names[self.index(name)]]
 
     def class_means_of(self, name: str) -> torch.Tensor:
         """Normalised mean code of those without and of those with a binary attribute, shape ``(2, D)``.

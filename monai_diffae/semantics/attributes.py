@@ -10,6 +10,7 @@ import torch
 from monai_diffae.semantics.attribute_models import AttributeModels
 from monai_diffae.semantics.class_means import step_to_class_mean
 from monai_diffae.semantics.kept_scores import without_parts_along
+from monai_diffae.support.words import names_in
 
 __all__ = ["AttributeDirections"]
 
@@ -57,7 +58,7 @@ class AttributeDirections(AttributeModels):
         rest = without_parts_along(start[None], kept_weights, kept_patterns)[0]
         weight = self.weight[self.index(name)].cpu().double()
         if not torch.dot(rest, weight) > _LEAST_SHARE[along] * torch.dot(start, weight):  # less is rounding
-            kept = [keep] if isinstance(keep, str) else keep
+            kept = names_in(keep)
             raise ValueError(
                 f"Nothing is left of the direction of {name!r} without {', '.join(map(repr, kept)) or 'any other'}: "
                 + ("its score is a combination of theirs; keep fewer." if kept else "its weights are zero.")
@@ -158,7 +159,7 @@ class AttributeDirections(AttributeModels):
         """Weights ``(M, D)`` of what is kept while another attribute is edited; and patterns, to edit along those."""
         if along not in _LEAST_SHARE:
             raise ValueError(f"along must be one of {', '.join(_LEAST_SHARE)}; got {along!r}.")
-        kept = [keep] if isinstance(keep, str) else list(keep)
+        kept = names_in(keep)
         if name in kept:
             raise ValueError(f"{name!r} is to be edited and cannot be kept.")
         weights = self.weight[[self.index(other) for other in kept]]

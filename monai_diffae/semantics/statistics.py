@@ -21,13 +21,15 @@ class LatentStatistics(nn.Module):
         std: shape ``(D,)``, positive.
 
     Raises:
-        ValueError: for other shapes, or a standard deviation that is not positive.
+        ValueError: for other shapes, values that are not finite, or a standard deviation that is not positive.
     """
 
     def __init__(self, mean: torch.Tensor, std: torch.Tensor) -> None:
         super().__init__()
         if mean.ndim != 1 or mean.shape != std.shape:
             raise ValueError(f"mean and std must have one shape (D,), got {list(mean.shape)} and {list(std.shape)}.")
+        if not bool(torch.isfinite(torch.stack([mean, std])).all()):
+            raise ValueError("mean and std of z_sem must be finite; codes that are not come from a failed training.")
         if not bool((std > 0).all()):
             raise ValueError(
                 f"std must be positive; dimensions {torch.nonzero(~(std > 0)).flatten().tolist()} of z_sem do not vary."

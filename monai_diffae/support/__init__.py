@@ -9,7 +9,17 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
-_MODULES = {"batch_size", "names", "precision", "processes", "randomness", "root_cause", "weight_differences"}
+_MODULES = {
+    "atomic_files",
+    "batch_size",
+    "finite_weights",
+    "names",
+    "precision",
+    "processes",
+    "randomness",
+    "root_cause",
+    "weight_differences",
+}
 
 
 def __getattr__(name: str) -> ModuleType:

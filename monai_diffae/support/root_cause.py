@@ -9,6 +9,8 @@ from __future__ import annotations
 import sys
 from types import TracebackType
 
+from tqdm import tqdm
+
 __all__ = ["print_root_cause", "root_cause"]
 
 
@@ -20,9 +22,14 @@ def root_cause(error: BaseException) -> BaseException:
 
 
 def print_root_cause() -> None:
-    """From now on, an uncaught error that has a cause ends with a line that states the cause. For ``initialize``."""
+    """From now on, an uncaught error that has a cause ends with a line that states the cause. For ``initialize``.
+
+    Progress bars are closed before: they would be drawn once more behind that line.
+    """
 
     def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        for bar in list(getattr(tqdm, "_instances", ())):
+            bar.close()
         sys.__excepthook__(kind, error, traceback)
         cause = root_cause(error)
         if cause is not error:

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 from .adversarial import DiffusionAdversarialTrainer as DiffusionAdversarialTrainer
+from .checkpoints import RunCheckpoints as RunCheckpoints
 from .compression_objective import CompressionObjective as CompressionObjective
 from .diffusion_training import DiffusionTrainer as DiffusionTrainer
 from .ema_warm_up import EMAWarmUp as EMAWarmUp
+from .final_weights import FinalWeightsSaver as FinalWeightsSaver
 from .foreach_ema import ForeachEMAHandler as ForeachEMAHandler
 from .gradient_clipping import GradientClippingHandler as GradientClippingHandler
 from .gradient_norm import GradientNormRecorder as GradientNormRecorder
 from .initial_weights import load_initial_weights as load_initial_weights
 from .latent_batches import LatentBatches as LatentBatches
 from .muon import Muon as Muon
+from .not_finite import StopOnNotFinite as StopOnNotFinite
 from .optimizers import make_optimizer as make_optimizer
 from .predicted_image_loss import PredictedImageLoss as PredictedImageLoss
 from .prepare_batch import CompressionPrepareBatch as CompressionPrepareBatch

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from monai.engines.utils import IterationEvents
 from monai.utils.enums import AdversarialIterationEvents, AdversarialKeys
 from monai.utils.enums import CommonKeys as Keys
 
-from monai_diffae.training.diffusion_training import DiffusionTraining
+from monai_diffae.training.diffusion_training import DiffusionTraining, TrainingEvents
 
 __all__ = ["DiffusionAdversarialTrainer"]
 
@@ -43,6 +44,7 @@ class DiffusionAdversarialTrainer(DiffusionTraining, AdversarialTrainer):
         max_iterations: int | None = None,
         seed: int | None = None,
         accumulation_steps: int = 1,
+        event_names: Sequence[Any] | None = None,
         **kwargs: Any,
     ) -> None:
         if accumulation_steps != 1:
@@ -50,7 +52,7 @@ class DiffusionAdversarialTrainer(DiffusionTraining, AdversarialTrainer):
                 f"Adversarial training steps in every iteration: accumulation_steps must be 1, got "
                 f"{accumulation_steps}; lower batch_size instead, or train without the adversarial loss."
             )
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, event_names=[*(event_names or ()), TrainingEvents], **kwargs)
         self.set_up(precision, max_iterations, seed)
         self.state.g_scaler = self.scaler
         self.state.d_scaler = torch.amp.GradScaler(enabled=False)

@@ -2,9 +2,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
-from ignite.engine import Events
+from ignite.engine import EventEnum, Events
 from monai.engines import SupervisedTrainer
 from monai.engines.workflow import Workflow
 
@@ -12,10 +13,17 @@ from monai_diffae.support.randomness import derive_seed, seeded
 from monai_diffae.training.gradient_scaling import GradientScaling
 from monai_diffae.training.optimizer_steps import optimizer_steps
 
-__all__ = ["DiffusionTrainer", "DiffusionTraining"]
+__all__ = ["DiffusionTrainer", "DiffusionTraining", "TrainingEvents"]
 
 logger = logging.getLogger(__name__)
 _TRAINING_STEP = 1  # tells these seeds from others that derive_seed makes of the same seed
+
+
+class TrainingEvents(EventEnum):
+    """Events of :class:`DiffusionTraining` beside those of ignite and MONAI."""
+
+    FOUND_COMPLETE = "found_complete"
+    """A run was asked for, and all its iterations had been done."""
 
 
 class DiffusionTraining(GradientScaling):
@@ -47,6 +55,7 @@ class DiffusionTraining(GradientScaling):
         """Train up to the last iteration; nothing happens where it is done. MONAI's would replace the scaler."""
         if self.is_complete:
             logger.info(f"Training is complete at iteration {self.state.iteration}; raise max_iterations to go on.")
+            self.fire_event(TrainingEvents.FOUND_COMPLETE)
             return
         Workflow.run(self)
 
@@ -87,9 +96,10 @@ class DiffusionTrainer(DiffusionTraining, SupervisedTrainer):
         precision: str = "float32",
         max_iterations: int | None = None,
         seed: int | None = None,
+        event_names: Sequence[Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, event_names=[*(event_names or ()), TrainingEvents], **kwargs)
         self.set_up(precision, max_iterations, seed)
 
     def _iteration(self, engine: Any, batchdata: dict) -> dict | list[dict]:

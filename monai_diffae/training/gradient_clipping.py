@@ -14,7 +14,8 @@ __all__ = ["GradientClippingHandler"]
 class GradientClippingHandler:
     """Clips the norm of all gradients before the optimiser steps, which MONAI's trainers do not offer.
 
-    Iterations that only accumulate gradients are left alone; scaled gradients are unscaled first.
+    Iterations that only accumulate gradients are left alone; scaled gradients are unscaled first. The norm before
+    clipping is ``engine.state.gradient_norm``, a tensor.
 
     Args:
         max_norm: largest norm, over all parameters of the trainer's network; 1.0 in the paper.
@@ -38,4 +39,4 @@ class GradientClippingHandler:
             return
         if engine.scaler is not None:
             engine.scaler.unscale_(engine.optimizer)
-        torch.nn.utils.clip_grad_norm_(engine.network.parameters(), self.max_norm)
+        engine.state.gradient_norm = torch.nn.utils.clip_grad_norm_(engine.network.parameters(), self.max_norm)

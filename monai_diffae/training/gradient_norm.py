@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import math
+
 import torch
 from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
@@ -52,5 +54,4 @@ class GradientNormRecorder:
         self._sum, self._steps = self._sum + torch.where(counts, norm, 0), self._steps + counts
 
     def _write(self, engine: Engine) -> None:
-        if self._steps:
-            engine.state.metrics[self.name] = float(self._sum) / int(self._steps)
+        engine.state.metrics[self.name] = float(self._sum) / int(self._steps) if self._steps else math.nan

@@ -9,6 +9,7 @@ import torch
 import torch.nn as nn
 from monai.engines import Trainer
 
+from monai_diffae.support.finite_weights import not_finite
 from monai_diffae.support.weight_differences import weight_differences
 
 __all__ = ["load_initial_weights"]
@@ -27,7 +28,7 @@ def load_initial_weights(path: str | os.PathLike | None, networks: Sequence[nn.M
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is no state dict, or one of another network; nothing has changed then.
+        ValueError: if it is no state dict, one of another network, or not finite; nothing has changed then.
     """
     if path is None:
         return
@@ -49,6 +50,8 @@ def load_initial_weights(path: str | os.PathLike | None, networks: Sequence[nn.M
         raise ValueError(f"{name} are no plain state dict; give a file such as models/model.pt.")
     if differences := weight_differences(state, networks[0].state_dict()):
         raise ValueError(f"{name} are of another network: {differences}; or give other weights.")
+    if wrong := not_finite(state):
+        raise ValueError(f"{name} are of a training that failed: {wrong}; give others.")
     for network in networks:
         network.load_state_dict(state)
     logger.info(f"Training starts from {os.fspath(path)}.")

@@ -31,8 +31,8 @@ class LatentBatches(IterableDataset):
         rank: which of ``num_replicas`` processes this is. Each takes its share of every batch.
         num_replicas: processes that share the batches.
 
-    A batch holds ``image`` ``(B, D)`` (MONAI's key for what is diffused), ``noise`` ``(B, D)`` and ``timesteps``
-    ``(B,)``, uniform in [0, T).
+    A batch holds ``image`` ``(B, D)`` (MONAI's key for what is diffused), ``noise`` ``(B, D)``, ``timesteps`` ``(B,)``,
+    uniform in [0, T), and ``index`` ``(B,)``, the places of the codes.
 
     Raises:
         ValueError: for codes of another shape or none, a batch size below 1 or one that cannot be shared, or a rank
@@ -113,5 +113,6 @@ class LatentBatches(IterableDataset):
                     "image": self.z_normalized[indices[done:]],
                     "noise": noise[done:],
                     "timesteps": timesteps[done:],
+                    "index": indices[done:],
                 }
             epoch, place = epoch + 1, 0

@@ -11,6 +11,8 @@ from pathlib import Path
 import ignite.distributed as idist
 from ignite.engine import Engine, Events
 
+from monai_diffae.support.atomic_files import replacing
+
 __all__ = ["TrainingLogSaver"]
 
 
@@ -71,15 +73,12 @@ class TrainingLogSaver:
             # MONAI's ValidationHandler gives the evaluator the trainer's epoch: an older one has an older result.
             ran = evaluator.state.epoch == engine.state.epoch
             for metric, value in evaluator.state.metrics.items():
-                row[f"{name}_{metric}"] = f"{value:.5f}" if ran else ""
+                row[f"{name}_{metric}"] = f"{value:.6g}" if ran else ""
         self._losses.clear()
         if idist.get_rank() > 0:
             return
         self._rows.append(row)
-        self.filename.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.filename.with_suffix(".partial")
-        with open(partial, "w", newline="") as f:
+        with replacing(self.filename) as partial, open(partial, "w", newline="") as f:
             table = csv.DictWriter(f, fieldnames=list(dict.fromkeys(key for r in self._rows for key in r)))
             table.writeheader()
             table.writerows(self._rows)
-        os.replace(partial, self.filename)

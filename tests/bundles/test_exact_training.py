@@ -84,7 +84,8 @@ def test_a_training_runs_the_iterations_asked_for_and_ends_with_its_schedule(who
     assert [row["iteration"] for row in rows(whole)] == ["2", "4", "5"]
     assert [row["images_seen"] for row in rows(whole)] == ["4", "8", "10"]
     assert [bool(row["val_psnr"]) for row in rows(whole)] == [False, False, True]
-    assert sorted(path.name for path in (whole / "checkpoints").iterdir()) == ["checkpoint_4.pt", "checkpoint_5.pt"]
+    names = sorted(path.name for path in (whole / "checkpoints").iterdir())
+    assert names == ["checkpoint_4.pt", "checkpoint_5.pt", "run.json"]
 
 
 def test_the_same_command_makes_the_same_weights_and_leaves_the_global_state(faces, whole, tmp_path):

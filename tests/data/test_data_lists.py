@@ -82,7 +82,7 @@ def test_results_are_named_from_the_data_folder_or_from_what_all_images_share(tm
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("l.csv", "path\na.nii\n", r"has no column image or file; it has \['path'\]"),
+        ("l.csv", "path\na.nii\n", "has no column image or file; it has path"),
         ("l.csv", "image\nz.nii\n", r"names z\.nii, which is neither in"),
         ("l.csv", "image\na.nii\na.nii\n", "names .*a.nii twice"),
         ("l.csv", "image,age\n,5\n", "each entry has an image"),
@@ -91,7 +91,7 @@ def test_results_are_named_from_the_data_folder_or_from_what_all_images_share(tm
         ("l.json", '{"training": ["a.nii"]}', "is no MONAI data list with the key 'training'"),
         ("l.json", '{"training": []}', "l.json names no image"),
         ("l.json", "{", "is no MONAI data list"),
-        ("l.csv", "image\n", "l.csv names no image"),
+        ("l.csv", "image\n", "l.csv has no rows below its columns image"),
         ("l.txt", "a.nii", r"A data list is a \.json or a \.csv file"),
     ],
 )

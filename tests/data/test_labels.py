@@ -22,14 +22,17 @@ def folder(tmp_path) -> Path:
 def test_labels_are_added_as_numbers_by_the_path_of_the_image(folder):
     data = [{"image": str(folder / "images" / "b.nii"), "mask": "m"}, {"image": str(folder / "images" / "a.nii")}]
     labelled = add_labels(data, folder / "labels.csv", ["lesion", "age"])
-    assert labelled == [data[0] | {"lesion": 0.0, "age": 33.0}, data[1] | {"lesion": 1.0, "age": 71.5}]
+    assert labelled == [
+        data[0] | {"lesion": 0.0, "age": 33.0, "subject": "two"},
+        data[1] | {"lesion": 1.0, "age": 71.5, "subject": "one"},
+    ]
     assert all(isinstance(item["lesion"], float) for item in labelled)
     assert "lesion" not in data[0]
 
 
 def test_only_the_attributes_asked_for_are_added(folder):
     (item,) = add_labels([{"image": str(folder / "images" / "a.nii")}], folder / "labels.csv", ["age"])
-    assert set(item) == {"image", "age"}
+    assert set(item) == {"image", "age", "subject"}
 
 
 @pytest.mark.parametrize("cell", ["", "  ", "nan"])
@@ -78,14 +81,15 @@ def test_a_table_that_is_not_there_is_named(folder):
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ("name,lesion\na,1\n", "has no column file; it has .*'name'"),
-        ("file,age\nimages/a.nii,1\n", "has no column lesion; it has .*'age'"),
-        ("", "has no column file, lesion"),
+        ("name,lesion\na,1\n", "has no column file; it has name, lesion"),
+        ("file,age\nimages/a.nii,1\n", "has no column lesion; it has file, age"),
+        ("", "labels.csv is empty"),
+        ("file,lesion\n", "labels.csv has no rows"),
+        ("file,lesion\n,1\n", "labels.csv, line 2: there is no file in the row"),
         ("file,lesion\nimages/b.nii,1\n", "has no row for .*a.nii; paths in it are relative to"),
         ("file,lesion\na.nii,1\n", "has no row for .*a.nii"),
-        ("file,lesion\nimages/a.nii,yes\n", "row of images/a.nii: a label is not a number: .*'yes'"),
+        ("file,lesion\nimages/a.nii,yes\n", "labels.csv, line 2, column lesion: 'yes' is not a number"),
     ],
-    ids=["no files", "no such attribute", "empty table", "no such row", "another folder", "word"],
 )
 def test_what_the_table_lacks_is_named(folder, table, message):
     (folder / "labels.csv").write_text(table)
@@ -95,7 +99,7 @@ def test_what_the_table_lacks_is_named(folder, table, message):
 
 def test_a_row_that_ends_early_is_named(folder):
     (folder / "labels.csv").write_text("file,lesion\nimages/a.nii\n")
-    with pytest.raises(ValueError, match=r"row of images/a\.nii"):
+    with pytest.raises(ValueError, match=r"labels.csv, line 2: 1 cells, expected 2"):
         add_labels([{"image": str(folder / "images" / "a.nii")}], folder / "labels.csv", ["lesion"])
 
 
@@ -182,3 +186,28 @@ def test_a_label_whose_mask_is_missing_is_named_with_its_file():
 def test_a_mask_has_a_number_of_pixels(shown):
     with pytest.raises(ValueError, match="Expected a mask and a number of pixels, 1 or more, for 'grade'"):
         LabelsWhereShownd({"grade": shown})
+
+
+def test_the_table_can_say_which_files_belong_together(folder):
+    data = [{"image": str(folder / name), "subject": name} for name in ("a.nii", "b.nii", "c.nii")]
+    (folder / "labels.csv").write_text("file,subject,age\na.nii,007,5\nb.nii,007,6\nc.nii,,7\n")
+    labelled = add_labels(data, folder / "labels.csv", "age")
+    pictures = add_labels([{"image": item["image"]} for item in data], folder / "labels.csv", "age")
+    assert [item["subject"] for item in pictures] == ["007", "007", str(folder / "c.nii")]
+    assert [(item["subject"], item["age"]) for item in labelled] == [("007", 5), ("007", 6), ("c.nii", 7)]
+
+
+@pytest.mark.parametrize("attributes", ["2024", 2024, ["2024"], (2024,)])
+def test_one_attribute_is_named_as_several_are(folder, attributes):
+    (folder / "labels.csv").write_text("file,2024,0\na.nii,5,6\n")
+    (item,) = add_labels([{"image": str(folder / "a.nii")}], folder / "labels.csv", attributes)
+    assert item["2024"] == 5
+    assert "0" not in item
+
+
+@pytest.mark.parametrize("cell", ["sub\\a.nii", " sub/a.nii ", "sub/Mu\u0308ller.nii", "sub/M\xfcller.nii"])
+def test_files_are_found_under_other_spellings(folder, cell):
+    name = "M\xfcller.nii" if "ller" in cell else "a.nii"
+    (folder / "labels.csv").write_text(f"file,age\n{cell},5\n", encoding="utf-8")
+    (item,) = add_labels([{"image": str(folder / "sub" / name)}], folder / "labels.csv", ["age"])
+    assert item["age"] == 5

@@ -41,11 +41,12 @@ def test_of_four_dimensions_one_channel_is_named(tmp_path):
     assert LoadVolumed("image", channel=1)({"image": three})["image"].shape == (1, 4, 4, 4)
 
 
-def test_what_is_not_a_number_becomes_zero(tmp_path):
+def test_what_is_not_a_number_becomes_the_lowest(tmp_path):
     data = np.full((3, 3, 3), np.nan, dtype=np.float32)
     data[1] = 7
+    data[2] = 9
     image = LoadVolumed("image")({"image": save(tmp_path / "a.nii", data)})["image"]
-    assert sorted(torch.unique(image).tolist()) == [0, 7]
+    assert sorted(torch.unique(image).tolist()) == [7, 9]
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path):

@@ -16,7 +16,14 @@ from monai.transforms import Compose, LoadImaged, SaveImaged
 from PIL import Image
 from skimage.data import astronaut, camera
 
-from monai_diffae.data import CenterCropToAspectd, PasteIntoSourced, PictureReader, PictureWriter, ResizePictured
+from monai_diffae.data import (
+    CenterCropToAspectd,
+    CheckFinited,
+    PasteIntoSourced,
+    PictureReader,
+    PictureWriter,
+    ResizePictured,
+)
 from monai_diffae.support.root_cause import root_cause
 
 GREY = camera()[::16, ::20]  # 32 rows, 26 columns
@@ -323,6 +330,16 @@ def test_what_was_read_is_written_unchanged(tmp_path, pixels):
     Image.fromarray(pixels).save(tmp_path / "a.png")
     file = save(load(tmp_path / "a.png", 1 if pixels.ndim == 2 else 3), tmp_path)
     np.testing.assert_array_equal(np.asarray(Image.open(file)), pixels)
+
+
+def test_pictures_that_are_not_finite_are_refused(tmp_path):
+    picture = MetaTensor(torch.tensor([[[0.0, torch.nan]]]), meta={"filename_or_obj": "a.png"})
+    with pytest.raises(ValueError, match=r"a\.png: 1 of the 2 numbers of its edit are NaN or infinite"):
+        CheckFinited(["edit"])({"edit": picture})
+    CheckFinited(["edit"])({"edit": picture[..., :1]})
+    with pytest.raises(RuntimeError, match=r"a_edit\.png: 1 of the 2 numbers of its picture are NaN or infinite"):
+        save(picture.as_tensor(), tmp_path)
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_values_are_rounded_and_clipped(tmp_path):

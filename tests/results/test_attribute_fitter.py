@@ -84,7 +84,37 @@ def test_of_too_few_volumes_directions_are_fitted_and_not_validated(tmp_path, de
     with caplog.at_level(logging.INFO, "monai_diffae"):
         evaluator(AttributeFitter(file, ["bright"], AttributeDirections.fit), device, items(num_volumes=4)).run()
     assert AttributeDirections.load(file).summaries["bright"].cross_validated == {}
-    assert "bright: binary, 6 of 12 positive, not cross-validated, too few files" in caplog.text
+    assert "bright: binary, 6 of 12 positive, not cross-validated, too few subjects" in caplog.text
+
+
+def visits(by: str | None) -> list[dict]:
+    """Sixty subjects of four visits that look alike, with labels that mean nothing."""
+    random = torch.Generator().manual_seed(0)
+    data = []
+    for subject in range(60):
+        label, looks = float(torch.rand((), generator=random) < 0.5), torch.randn(1, 8, 8, generator=random)
+        for _ in range(4):
+            item = {"image": looks + 0.05 * torch.randn(1, 8, 8, generator=random), "chance": label}
+            item |= {"subject": f"s{subject}"} if by == "subject" else {}
+            data.append(item | {"volume": {"volume": subject, "subject": len(data), None: len(data)}[by]})
+    return data
+
+
+def auroc_of(data: list[dict], folder: Path, device: str) -> float:
+    fitter = AttributeFitter(
+        folder / "attributes.pt", ["chance"], functools.partial(AttributeDirections.fit, regularization=100.0)
+    )
+    run = evaluator(fitter, device, data)
+    run.inferer = lambda inputs, network: {"z_sem": inputs.flatten(1)}
+    run.run()
+    return AttributeDirections.load(folder / "attributes.pt").summaries["chance"].cross_validated["auroc"]
+
+
+def test_visits_of_a_subject_are_not_on_both_sides_of_the_validation(tmp_path, device):
+    """Labels that mean nothing score 0.5, give or take; where a subject is on both sides it is recognised."""
+    assert auroc_of(visits(by=None), tmp_path, device) > 0.85
+    for by in ("subject", "volume"):
+        assert 0.3 < auroc_of(visits(by), tmp_path, device) < 0.7
 
 
 def test_pictures_are_their_own_groups(tmp_path, device):

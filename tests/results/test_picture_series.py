@@ -71,6 +71,14 @@ def test_other_numbers_of_channels_are_refused_and_nothing_is_left_half_written(
     assert not (tmp_path / "out").exists()
 
 
+def test_pictures_that_are_not_finite_are_refused(tmp_path):
+    edit = torch.zeros(1, 3, 2)
+    edit[0, 1, 1] = torch.nan
+    with pytest.raises(ValueError, match=r"a\.png: 1 of the 6 numbers of its edit are NaN or infinite"):
+        save(tmp_path, [{"image": image(tmp_path / "data" / "a.png")}], [{"edit": edit}], {"edit": "e"})
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("first", "others", "expected"),
     [

@@ -43,6 +43,16 @@ def test_a_result_is_put_where_the_workflow_puts_it(tmp_path, device, mode, dtyp
     assert (unscaled(found) != unscaled(source)).mean() > 0.1
 
 
+def test_a_result_that_is_not_finite_is_refused(tmp_path):
+    file = write(tmp_path / "data" / "a.nii")
+    preprocessing = prepare()
+    image = preprocessing(find_volumes(tmp_path / "data")[0])["image"]
+    result = image.as_tensor().clone()
+    result[0, 0, 0, 0] = torch.nan
+    with pytest.raises(ValueError, match=rf"{file.name}: 1 of the {result.numel()} numbers of its result are NaN"):
+        put_into_source(result, image, preprocessing)
+
+
 def test_a_result_of_another_shape_is_refused(tmp_path):
     write(tmp_path / "data" / "a.nii")
     preprocessing = prepare()

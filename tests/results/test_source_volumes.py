@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -185,6 +186,21 @@ def test_integers_are_clipped_to_their_type(tmp_path, device):
     changed = found[found != stored]
     assert set(np.unique(changed[changed < 100])) == {0}  # 5 minus about 60
     assert 180 < changed[changed > 100].min() <= changed.max() < 195
+
+
+@pytest.mark.parametrize("dtype", ["u1", "<f4"])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_results_that_are_not_finite_are_not_written(tmp_path, device, dtype, value):
+    write(tmp_path / "data" / "a.nii", dtype)
+
+    def break_down(inputs: torch.Tensor, network: Callable) -> dict:
+        results = blur_and_brighten(inputs, network)
+        results["edit"][0, 0, 3, 4] = value
+        return results
+
+    with pytest.raises(ValueError, match=r"a\.nii: 1 of the 144 numbers of its edit are NaN or infinite"):
+        run(tmp_path / "data", tmp_path / "out", device, break_down)
+    assert list((tmp_path / "out").rglob("*.nii.gz")) == []
 
 
 def test_a_series_becomes_the_fourth_dimension(tmp_path, device):

@@ -258,3 +258,12 @@ def test_arguments_out_of_range_are_refused(arguments, message):
     arguments = {"labels": {"a": torch.arange(20) % 2}} | arguments
     with pytest.raises(ValueError, match=message):
         AttributeDirections.fit(torch.randn(20, 3), **arguments)
+
+
+def test_folds_that_lack_a_class_give_no_score_instead_of_nan():
+    sizes = [3, 6, 4, 2, 7, 6]
+    labels = "0011000001111010000000001001"
+    groups = torch.repeat_interleave(torch.arange(6), torch.tensor(sizes))
+    z_sem = torch.randn(len(labels), 4, generator=torch.Generator().manual_seed(0))
+    fitted = AttributeDirections.fit(z_sem, {"rare": torch.tensor([float(x) for x in labels])}, groups=groups)
+    assert fitted.summaries["rare"].cross_validated == {}

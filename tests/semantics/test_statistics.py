@@ -62,9 +62,17 @@ def test_mean_and_std_of_other_shapes_are_an_error(mean, std):
         LatentStatistics(torch.zeros(mean), torch.ones(std))
 
 
-@pytest.mark.parametrize("value", [0.0, -1.0, float("nan")])
+@pytest.mark.parametrize("value", [0.0, -1.0])
 def test_standard_deviation_that_is_not_positive_is_an_error(value):
     with pytest.raises(ValueError, match=r"std must be positive; dimensions \[1\]"):
+        LatentStatistics(torch.zeros(2), torch.tensor([1.0, value]))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_values_that_are_not_finite_are_an_error(value):
+    with pytest.raises(ValueError, match="must be finite; codes that are not come from a failed training"):
+        LatentStatistics(torch.tensor([0.0, value]), torch.ones(2))
+    with pytest.raises(ValueError, match="must be finite"):
         LatentStatistics(torch.zeros(2), torch.tensor([1.0, value]))
 
 

@@ -3,6 +3,7 @@ import subprocess
 import sys
 
 import pytest
+from tqdm import tqdm
 
 from monai_diffae.support.root_cause import print_root_cause, root_cause
 
@@ -54,6 +55,15 @@ def test_last_line_of_a_failed_process_is_the_innermost_cause():
     assert result.stdout == ""
     assert lines[-1] == "FileNotFoundError: there is no folder 'scans'"
     assert "RuntimeError: Failed to evaluate '$@files'" in lines  # the whole traceback is still above
+
+
+def test_a_progress_bar_is_not_drawn_behind_the_cause(stderr_of_uncaught):
+    bar = tqdm(total=4, desc="training")
+    bar.update(1)
+    report = stderr_of_uncaught(raised(ValueError("cause"), RuntimeError("effect")))
+    assert "training" in report
+    assert report.splitlines()[-1] == "ValueError: cause"
+    assert bar.disable  # closed
 
 
 def test_error_without_a_cause_is_reported_as_ever(stderr_of_uncaught):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 import csv
 import math
+import os
 from itertools import islice
 from pathlib import Path
 
@@ -125,15 +126,16 @@ def test_without_a_checkpoint_training_starts_at_the_beginning(tiny_autoencoder,
     torch.testing.assert_close(run.network.state_dict(), before, rtol=0, atol=0)
 
 
-def test_the_checkpoint_with_the_highest_number_is_found_and_other_files_are_not(tmp_path):
+def test_the_checkpoint_that_was_written_last_is_found_and_other_files_are_not(tmp_path):
     assert find_last_checkpoint(tmp_path / "nowhere") is None
     assert find_last_checkpoint(tmp_path) is None
     for name in ("checkpoint_500.pt.partial", "checkpoint_900.tmp", "checkpoint_best.pt", "checkpoint_7_old.pt"):
         (tmp_path / name).touch()
     assert find_last_checkpoint(tmp_path) is None
-    for number in (90, 250, 1000, 500):
+    for place, number in enumerate((90, 250, 1000, 500)):
         (tmp_path / f"checkpoint_{number}.pt").touch()
-    assert find_last_checkpoint(tmp_path) == tmp_path / "checkpoint_1000.pt"
+        os.utime(tmp_path / f"checkpoint_{number}.pt", ns=(place, place))
+    assert find_last_checkpoint(tmp_path) == tmp_path / "checkpoint_500.pt"
 
 
 class Weighted(torch.nn.Module):
