@@ -4,19 +4,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from monai.inferers import Inferer
 
 from monai_diffae.inferers.aiming import aim
 from monai_diffae.inferers.autoencoding import DiffusionAutoencoderInferer
-from monai_diffae.inferers.inference import inference, moved
+from monai_diffae.inferers.inference import inference
 from monai_diffae.inferers.metadata import like_input, plain
+from monai_diffae.inferers.predicting import PredictingInferer
 from monai_diffae.inferers.stochastic_code import StochasticCode
 from monai_diffae.semantics import AttributeDirections, lerp
 
 __all__ = ["ExplanationInferer"]
 
 
-class ExplanationInferer(Inferer):
+class ExplanationInferer(PredictingInferer):
     """Counterfactuals of any classifier: z_sem is moved along what its output is as an attribute, until the classifier
     itself, run on the decoded image, changes its mind.
 
@@ -41,6 +41,9 @@ class ExplanationInferer(Inferer):
     Raises:
         ValueError: for numbers out of range, or an attribute or ``along`` that is unknown.
     """
+
+    called_for = "counterfactual"
+    depends_on = ("inferer", "attributes", "attribute", "score", "num_steps", "max_aims", "margin", "along")
 
     def __init__(
         self,
@@ -72,7 +75,8 @@ class ExplanationInferer(Inferer):
 
         Returns:
             ``z_sem`` ``(B, D)``; ``reconstruction``, shape of ``inputs``; the classifier's own ``score`` of the image
-            and ``score_reconstruction``, ``(B,)`` each; ``edit`` ``(B, N, C, *spatial)`` of N steps, with the
+            and ``score_reconstruction``, ``(B,)`` each; ``edit`` ``(B, N, C, *spatial)`` of N steps, the last
+            of which is the ``counterfactual``, with the
             classifier's ``score_after`` ``(B, N)`` and ``distance`` ``(B, N)``, length of the move of the normalised
             code; ``flipped`` ``(B,)``, whether the last score and that of the reconstruction lie on two sides of 0.
         """
@@ -83,20 +87,23 @@ class ExplanationInferer(Inferer):
         start = self._score(reconstruction)
         # A score of exactly 0 says no, so that it goes up.
         target = torch.where(start > 0, -1.0, 1.0) * start.abs().clamp(min=self.margin)
-        attributes = moved(self.attributes, images.device)
+        attributes = self.attributes
+        statistics, at_hand = attributes.statistics, attributes.weight.device
+        own, start, target = (x.to(at_hand) for x in (z_sem, start, target))
         direction = attributes.direction(self.attribute, along=self.along)
         slope = torch.dot(attributes.weight[attributes.index(self.attribute)], direction)
-        end = attributes.statistics.denormalize(
-            attributes.statistics.normalize(z_sem) + ((target - start) / slope)[:, None] * direction
-        )
+        end = statistics.denormalize(statistics.normalize(own) + ((target - start) / slope)[:, None] * direction)
 
         def score_at(factors: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-            return self._score(self.inferer.decode(lerp(z_sem[rows], end[rows], factors[:, None]), x_T[rows], network))
+            moved = lerp(own[rows], end[rows], factors[:, None]).to(images.device)
+            return self._score(self.inferer.decode(moved, x_T[rows.to(images.device)], network)).to(at_hand)
 
         factors = aim(score_at, start, target, self.max_aims)
-        codes = [lerp(z_sem, end, factors[:, None] * k / self.num_steps) for k in range(1, self.num_steps + 1)]
-        edit = self.inferer.decode_series([(z, x_T) for z in codes], network)
+        codes = [lerp(own, end, factors[:, None] * k / self.num_steps) for k in range(1, self.num_steps + 1)]
+        edit = self.inferer.decode_series([(z.to(images.device), x_T) for z in codes], network)
+        start = start.to(images.device)
         after = torch.stack([self._score(image) for image in edit.unbind(dim=1)], dim=1)
+        distance = torch.stack([((z - own) / statistics.std).norm(dim=1) for z in codes], dim=1)
         return {
             "z_sem": z_sem,
             "reconstruction": like_input(reconstruction, inputs),
@@ -104,7 +111,8 @@ class ExplanationInferer(Inferer):
             "score_reconstruction": start,
             "edit": like_input(edit, inputs),
             "score_after": after,
-            "distance": torch.stack([((z - z_sem) / attributes.statistics.std).norm(dim=1) for z in codes], dim=1),
+            "distance": distance.to(images.device),
+            "counterfactual": like_input(edit[:, -1], inputs),
             "flipped": (after[:, -1] > 0) != (start > 0),
         }
 
@@ -113,7 +121,3 @@ class ExplanationInferer(Inferer):
         if scores.shape != (len(images),):
             raise ValueError(f"The classifier must give {len(images)} scores, got shape {list(scores.shape)}.")
         return scores.float()
-
-    def __call__(self, inputs: torch.Tensor, network: Callable) -> torch.Tensor:  # type: ignore[override]
-        """The counterfactual of :meth:`predict`."""
-        return self.predict(inputs, network)["edit"][:, -1]

@@ -15,6 +15,7 @@ import torch
 
 from monai_diffae.results.panels import FigureRow, FigureStyle, save_figure
 from monai_diffae.results.plots import save_plot
+from monai_diffae.support.atomic_files import replacing
 
 __all__ = ["EvaluationReport"]
 
@@ -65,9 +66,8 @@ class EvaluationReport:
         self._replace("index.html", self._html(sections, figures))
 
     def _replace(self, name: str, text: str) -> None:
-        partial = self.output_dir / f"{name}.partial"
-        partial.write_text(text, encoding="utf-8", newline="")
-        os.replace(partial, self.output_dir / name)
+        with replacing(self.output_dir / name) as partial:
+            partial.write_text(text, encoding="utf-8", newline="")
 
     def _draw(self, section: Any) -> dict[str, str]:
         """The figures of a section: from path to caption."""

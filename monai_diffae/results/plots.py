@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 from matplotlib.figure import Figure
+
+from monai_diffae.support.atomic_files import replacing
 
 __all__ = ["PlottedCurve", "save_plot"]
 
@@ -39,7 +40,5 @@ def save_plot(path: Path, curves: Sequence[PlottedCurve]) -> None:
     axes.set_ylabel(curves[0].y_title, parse_math=False)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    figure.savefig(partial, format="png", dpi="figure")
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        figure.savefig(partial, format="png", dpi="figure")

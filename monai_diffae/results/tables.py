@@ -13,14 +13,9 @@ from ignite.engine import Engine
 from monai_diffae.results.evaluator_handler import EvaluatorHandler
 from monai_diffae.results.sources import following_images, source_file
 from monai_diffae.results.table_files import table_file_class
-<<<<<<< HEAD
 from monai_diffae.results.typicality import TypicalityCheck
-from monai_diffae.semantics.edit_way import edit_way
-from monai_diffae.support.words import names_in
-=======
 from monai_diffae.semantics.edits import Edit, given_edit
 from monai_diffae.support.atomic_files import partial_path
->>>>>>> main
 
 __all__ = ["EditsTableSaver", "LatentsTableSaver"]
 
@@ -136,8 +131,8 @@ class LatentsTableSaver(_ItemTableSaver):
         if self._typicality is not None:
             self._typicality.start()
 
-    def _close(self, engine: Engine) -> None:
-        super()._close(engine)
+    def _finish(self, engine: Engine) -> None:
+        super()._finish(engine)
         if self._typicality is not None:
             self._typicality.warn()
 

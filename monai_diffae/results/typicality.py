@@ -12,8 +12,9 @@ from typing import Any
 
 import ignite.distributed as idist
 import torch
-from ignite.engine import Engine, Events
+from ignite.engine import Engine
 
+from monai_diffae.results.evaluator_handler import EvaluatorHandler
 from monai_diffae.results.sources import source_file
 from monai_diffae.semantics import LatentTypicality
 
@@ -75,7 +76,7 @@ class TypicalityCheck:
         )
 
 
-class TypicalityFitter:
+class TypicalityFitter(EvaluatorHandler):
     """Collects z_sem while an evaluator runs over a data set, then fits
     :class:`~monai_diffae.semantics.LatentTypicality` and writes it.
 
@@ -98,9 +99,7 @@ class TypicalityFitter:
         """
         if idist.get_world_size() > 1:
             raise ValueError(f"Typicality is fitted by one process, not by {idist.get_world_size()}: start one.")
-        engine.add_event_handler(Events.EPOCH_STARTED, self._start)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
-        engine.add_event_handler(Events.COMPLETED, self._fit)
+        super().attach(engine)
 
     def _start(self, engine: Engine) -> None:
         self._codes: dict[bool, list[torch.Tensor]] = {True: [], False: []}
@@ -110,7 +109,7 @@ class TypicalityFitter:
             is_withheld = os.path.abspath(source_file(item)) in self.withheld
             self._codes[is_withheld].append(output["z_sem"].flatten().cpu())
 
-    def _fit(self, engine: Engine) -> None:
+    def _finish(self, engine: Engine) -> None:
         counts = {part: len(codes) for part, codes in self._codes.items()}
         if counts[False] < 2 or not counts[True]:
             raise ValueError(

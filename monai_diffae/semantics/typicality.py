@@ -2,11 +2,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import torch
 import torch.nn as nn
 from sklearn.covariance import LedoitWolf
+
+from monai_diffae.support.atomic_files import replacing
 
 __all__ = ["LatentTypicality"]
 
@@ -90,11 +91,8 @@ class LatentTypicality(nn.Module):
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the state dict; the whole file or none."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        torch.save(self.state_dict(), partial)
-        os.replace(partial, path)
+        with replacing(path) as partial:
+            torch.save(self.state_dict(), partial)
 
     def distance(self, z_sem: torch.Tensor) -> torch.Tensor:
         """Of codes ``(B, D)``, shape ``(B,)``."""

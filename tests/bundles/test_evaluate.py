@@ -226,3 +226,35 @@ def test_typicality_is_fitted_and_stands_in_every_table_of_codes(case, tmp_path)
         found = [float(row["typicality"]) for row in csv.DictReader(f)]
     expected = [100 * k / (count + 1) for k in range(1, count + 1)]  # of the very images that it was compared with
     assert sorted(found) == pytest.approx(expected, abs=1.01 * 100 / (count + 1))  # equal codes differ by rounding
+
+
+def test_a_classifier_in_torchscript_is_explained(case, tmp_path):
+    bundle, root, options = case
+
+    class Bright(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            level = x.flatten(1).mean(dim=1)
+            return torch.stack([-level, level], dim=1) * 50.0
+
+    torch.jit.script(Bright()).save(str(tmp_path / "classifier.ts"))
+    options = {k: v for k, v in options.items() if k not in ("masks", "mask_labels", "shown_by")}
+    few = {"num_inference_steps": 2, "inversion": "explicit", "num_images": 3, "num_steps": 2, "max_aims": 2}
+    run(
+        bundle,
+        "explain",
+        dataset_dir=str(root / "test"),
+        output_dir=str(tmp_path / "out"),
+        classifier_path=str(tmp_path / "classifier.ts"),
+        classifier_output=1,
+        classifier_softmax=True,
+        progress=False,
+        **few,
+        **options,
+    )
+    with open(tmp_path / "out" / "explanations.csv", newline="") as f:
+        rows = list(csv.DictReader(f))
+    assert len(rows) == 3
+    assert {"score_step_1", "score_step_2", "flipped"} <= set(rows[0])
+    measures = {row["measure"] for row in read(tmp_path / "out")}
+    assert {"r2", "flip rate", "distance"} <= measures
+    assert "explanation_counterfactuals.png" in (tmp_path / "out" / "index.html").read_text()

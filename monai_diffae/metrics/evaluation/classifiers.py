@@ -50,6 +50,8 @@ class ClassifierScore(nn.Module):
         ValueError: when it is called, for an output of another shape or an index that it does not have.
     """
 
+    depends_on = ("state", "code", "index", "softmax", "low", "high")  # TorchScript cannot be looked into
+
     def __init__(
         self,
         classifier: nn.Module,
@@ -60,6 +62,16 @@ class ClassifierScore(nn.Module):
         super().__init__()
         self.classifier, self.index, self.softmax = classifier, index, softmax
         self.low, self.high = map(float, value_range)
+
+    @property
+    def state(self) -> dict[str, torch.Tensor]:
+        """Weights of the classifier."""
+        return dict(self.classifier.state_dict())
+
+    @property
+    def code(self) -> str:
+        """What the classifier does with them, as far as it says: the code of TorchScript, or its layers."""
+        return str(getattr(self.classifier, "code", self.classifier))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Scores ``(B,)`` of images in about [-1, 1]."""

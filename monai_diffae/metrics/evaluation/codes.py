@@ -24,6 +24,8 @@ class CodesInferer(Inferer):
         seed: of the random x_T, see :class:`~monai_diffae.inferers.stochastic_code.StochasticCode`.
     """
 
+    depends_on = ("inferer", "stochastic_code")
+
     def __init__(self, inferer: DiffusionAutoencoderInferer, x_T: str = "encode", seed: int = 0) -> None:
         self.inferer = inferer
         self.stochastic_code = StochasticCode(x_T, seed)
@@ -65,6 +67,8 @@ class DecodingInferer(Inferer):
     Args:
         inferer: the loops.
     """
+
+    depends_on = ("inferer",)
 
     def __init__(self, inferer: DiffusionAutoencoderInferer) -> None:
         self.inferer = inferer

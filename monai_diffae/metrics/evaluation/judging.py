@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import torch
 from monai_diffae.metrics.evaluation.bench import EvaluationBench
 from monai_diffae.metrics.image_classifier import ImageClassifier, train_image_classifier
 from monai_diffae.metrics.scores import score_predictions
+from monai_diffae.support.atomic_files import PARTIAL, replacing
 
 __all__ = ["Judge"]
 
@@ -94,10 +94,8 @@ class Judge:
             logger.info(f"Re-used the classifier of images {path}.")
             return network.eval(), ""
         network = train_image_classifier(data["image"], labels, kinds, progress=self.bench.progress, **arguments)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        torch.save(network.state_dict(), partial)
-        os.replace(partial, path)
+        with replacing(path) as partial:
+            torch.save(network.state_dict(), partial)
         return network, ""
 
     def _fingerprint(self, images: torch.Tensor, labels: Mapping[str, np.ndarray]) -> str:
@@ -110,7 +108,7 @@ class Judge:
     def forget(self) -> None:
         """Delete what a stopped run would go on from."""
         folder = Path(self.bench.folder)
-        for path in folder.glob("classifier_*.pt*"):
+        for path in [*folder.glob("classifier_*.pt"), *folder.glob(f"{PARTIAL}classifier_*.pt")]:
             path.unlink()
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
