@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from monai.networks.nets import AutoencoderKL
 
+from monai_diffae.datasets import generate_brain_slices
 from monai_diffae.inferers import DiffusionAutoencoderInferer
 from monai_diffae.networks import DiffAEUNet, DiffusionAutoencoder, SemanticEncoder
 from monai_diffae.schedulers import InvertibleDDIMScheduler
@@ -23,6 +26,14 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def device(request: pytest.FixtureRequest) -> str:
     return request.config.getoption("--device")
+
+
+@pytest.fixture(scope="session")
+def generated_brains(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three subjects of the generator with 4 mm voxels, all with a lesion. Not to be changed."""
+    folder = tmp_path_factory.mktemp("generated_brains")
+    generate_brain_slices(folder, num_subjects=3, seed=7, spacing=4.0, lesion_fraction=1.0)
+    return folder
 
 
 @pytest.fixture(autouse=True)
