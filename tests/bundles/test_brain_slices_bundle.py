@@ -17,6 +17,7 @@ from in_process import run_module
 from monai.bundle import ConfigParser, ConfigWorkflow
 
 from monai_diffae.semantics import AttributeDirections
+from monai_diffae.support.pseudonyms import Pseudonyms
 
 REPOSITORY = Path(__file__).parents[2]
 BUNDLE = REPOSITORY / "bundles" / "brain_slices_diffae"
@@ -97,7 +98,7 @@ def test_reconstruction_writes_volumes_that_lie_where_the_source_lies(other_data
     }
     rows = read_table(tmp_path / "latents.csv")
     assert [row["file"] for row in rows] == ["a/T1.nii", "a/T1.nii", "b/T1.nii", "b/T1.nii"]
-    assert [row["subject"] for row in rows] == ["a", "a", "b", "b"]
+    assert [row["subject"] for row in rows] == [Pseudonyms(tmp_path)(subject) for subject in "aabb"]
     names = ["file", "subject", "slice", "x_mm", "y_mm", "z_mm", "x_T_evaluations", "x_T_residual"]
     assert list(rows[0])[: len(names)] == names
     assert len(rows[0]) == len(names) + 128
