@@ -123,7 +123,7 @@ def _subject(path: str, shared: str, pattern: str | None) -> str:
     label = re.search(r"(?:^|/)(sub-[0-9A-Za-z]+)", path)
     if label is not None:
         return label[1]
-    parts = Path(os.path.relpath(path, shared or ".")).parts
+    parts = Path(os.path.relpath(path, shared or ".")).parts or (path,)  # none of dataset_dir itself, a DICOM folder
     below = next(k for k, part in enumerate(parts) if k == len(parts) - 1 or not is_image_folder(part))
     if below < len(parts) - 1:
         return parts[below]
