@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -180,3 +181,18 @@ def test_volumes_slice_by_slice_and_the_semantic_gap(gpu: PretendedGPU, tiny_aut
     torch.testing.assert_close(found.held, expected[0], rtol=1e-4, atol=1e-5)
     compare(losses, expected[1])
     assert (gpu.waits, gpu.copies_to_gpu) == (0, 1)  # the scheduler's levels
+
+
+@on_pretended_gpu
+def test_what_was_remembered_comes_back_to_the_gpu(gpu: PretendedGPU, tiny_autoencoder):
+    with tempfile.TemporaryDirectory() as folder:
+        expected = inferers.InterpolationInferer(loops(2), 3).predict(IMAGES[:2], tiny_autoencoder, [IMAGES[2:]])
+        network, first, last = gpu.move(tiny_autoencoder), gpu.move(IMAGES[:2]), gpu.move(IMAGES[2:])
+        calls = []
+        network.decoder.register_forward_hook(lambda *_: calls.append(1))
+        remembering = inferers.RememberingInferer(inferers.InterpolationInferer(loops(2), 3), folder)
+        with gpu:
+            for _ in range(2):
+                found = remembering.predict(first, network, inputs_to=[last])
+                compare(found, expected)
+        assert len(calls) == 4  # two steps up and two down, once
