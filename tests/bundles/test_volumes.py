@@ -14,8 +14,9 @@ from ignite.engine import Engine, Events
 from latent_workflows import Bundle, read_table, weights_of
 from monai.bundle import ConfigParser
 from PIL import Image
+from workflows import write_direction
 
-from monai_diffae.semantics import AttributeDirections, LatentStatistics
+from monai_diffae.semantics import AttributeDirections
 from monai_diffae.support.pseudonyms import Pseudonyms
 
 OPTIONS = {"z_dim": 8, "num_inference_steps": 2, "num_inversion_steps": 2, "batch_size": 2}
@@ -71,10 +72,7 @@ def trained(bundle, tmp_path_factory) -> dict:
 
 @pytest.fixture(scope="module")
 def attributes_path(tmp_path_factory) -> str:
-    path = tmp_path_factory.mktemp("attributes") / "attributes.pt"
-    statistics = LatentStatistics(torch.zeros(8), torch.ones(8))
-    AttributeDirections(["lesion"], torch.ones(1, 8), torch.zeros(1), statistics).save(path)
-    return str(path)
+    return write_direction(tmp_path_factory.mktemp("attributes") / "attributes.pt", "lesion", 8)
 
 
 def numbers(image: nib.Nifti1Image) -> np.ndarray:

@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from monai.data import CacheDataset, DataLoader
+from monai.data import CacheDataset, DataLoader, Dataset
 from monai.engines import SupervisedEvaluator
 from monai.transforms import (
     Compose,
@@ -82,9 +82,13 @@ def run(
     slices = VolumeSlices(volumes, num_slices=settings.pop("num_slices", 2), slice_range=(0.3, 0.7))
     files = settings.pop("files", FILES)
     saver = SourceVolumeSaver(output_dir, files, volumes, preprocessing, dataset_dir, **settings)
+    return evaluate(slices, device, inferer, saver)
+
+
+def evaluate(data: Dataset, device: str, inferer: Callable, saver: SourceVolumeSaver) -> SourceVolumeSaver:
     SupervisedEvaluator(
         device=torch.device(device),
-        val_data_loader=DataLoader(slices, batch_size=3),
+        val_data_loader=DataLoader(data, batch_size=3),
         network=torch.nn.Identity(),
         inferer=inferer,
         postprocessing=FlattenSubKeysd("pred"),
@@ -298,18 +302,8 @@ def test_results_of_whole_volumes_come_back_like_those_of_all_their_slices(tmp_p
 
     found = {}
     for dims, data in ((2, VolumeSlices(volumes)), (3, WholeVolumes(volumes))):
-        SupervisedEvaluator(
-            device=torch.device(device),
-            val_data_loader=DataLoader(data, batch_size=2),
-            network=torch.nn.Identity(),
-            inferer=brighten,
-            postprocessing=FlattenSubKeysd("pred"),
-            val_handlers=[
-                SourceVolumeSaver(
-                    tmp_path / str(dims), FILES, volumes, preprocessing, tmp_path / "data", spatial_dims=dims
-                )
-            ],
-        ).run()
+        folders = tmp_path / str(dims), FILES, volumes, preprocessing, tmp_path / "data"
+        evaluate(data, device, brighten, SourceVolumeSaver(*folders, spatial_dims=dims))
         found[dims] = {path.name: nib.load(path) for path in (tmp_path / str(dims)).glob("*.nii.gz")}
     assert len(found[2]) == 6
     assert set(found[2]) == set(found[3])
