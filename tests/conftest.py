@@ -5,7 +5,9 @@ import pytest
 import torch
 from monai.networks.nets import AutoencoderKL
 
+from monai_diffae.inferers import DiffusionAutoencoderInferer
 from monai_diffae.networks import DiffAEUNet, DiffusionAutoencoder, SemanticEncoder
+from monai_diffae.schedulers import InvertibleDDIMScheduler
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -53,3 +55,15 @@ def tiny_autoencoder_kl(spatial_dims: int = 2, **options) -> AutoencoderKL:
     settings = {"channels": (4, 8, 8), "attention_levels": (False,) * 3, "latent_channels": 3, "norm_num_groups": 4}
     settings |= {"num_res_blocks": 1, "with_encoder_nonlocal_attn": False, "with_decoder_nonlocal_attn": False}
     return AutoencoderKL(spatial_dims=spatial_dims, in_channels=1, out_channels=1, **(settings | options))
+
+
+@pytest.fixture
+def loops() -> DiffusionAutoencoderInferer:
+    """Of four steps, for networks of v."""
+    return DiffusionAutoencoderInferer(InvertibleDDIMScheduler(prediction_type="v_prediction"), 4, verbose=False)
+
+
+@pytest.fixture
+def images(device: str) -> torch.Tensor:
+    """For :func:`tiny_autoencoder`."""
+    return torch.randn(3, 1, 8, 12, generator=torch.Generator().manual_seed(1)).clamp(-1, 1).to(device)

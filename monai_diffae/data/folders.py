@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,10 @@ def find_volumes(
     images = (image_folders(root) or [root]) if root.is_dir() else [root]
     if data_list is not None:
         items = read_data_list(data_list, root, data_list_key, tuple(masks or ()))
+        for folder in (Path(item["image"]) for item in items if os.path.isdir(item["image"])):
+            volumes_among(
+                sorted(path for path in folder.iterdir() if path.is_file()), passed
+            )  # to say what is left out
         items = _shared_entries(items, "subject", *(masks or ()))
     else:
         _checked(root, output_dir)
@@ -156,9 +161,11 @@ def find_volumes(
     for key, folder in (masks or {}).items():
         for item in items:
             path = Path(item["image"])
-            mask = next((root / folder / path.relative_to(top) for top in images if top in path.parents), None)
-            if mask is not None and mask.is_file():
-                item.setdefault(key, str(mask))
+            below = next((path.relative_to(top) for top in images if top in path.parents), None)
+            if below is not None:
+                names = (below.name, re.sub(r"_\d{4}(?=\.)", "", below.name))  # nnU-Net: of one mask, several channels
+                mask = next((m for m in (root / folder / below.with_name(n) for n in names) if m.is_file()), None)
+                item |= {key: str(mask)} if mask is not None and key not in item else {}
     return with_subjects(items, root, subject_pattern)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from monai_diffae.support.names import without_extension
 from monai_diffae.support.telling import PassedOver
 
-__all__ = ["image_folders", "without_masks"]
+__all__ = ["image_folders", "is_image_folder", "without_masks"]
 
 _PART = r"([-_ ]?(tr|ts|te|va|val|train|training|test|testing|validation))?"
 _IMAGES = re.compile(rf"(images?|imgs?){_PART}", re.IGNORECASE)  # nnU-Net and Decathlon: imagesTr, imagesTs
@@ -26,9 +26,14 @@ _MASK_OF = re.compile(
 )
 
 
+def is_image_folder(name: str) -> bool:
+    """Whether a folder is named as one of images: ``images``, ``imagesTr``, ``imagesTs`` and the like."""
+    return _IMAGES.fullmatch(name) is not None
+
+
 def image_folders(folder: Path) -> list[Path]:
-    """Its subfolders that are named as those of images: ``images``, ``imagesTr``, ``imagesTs`` and the like."""
-    return sorted(path for path in folder.iterdir() if _IMAGES.fullmatch(path.name) and path.is_dir())
+    """Its subfolders that are named as those of images."""
+    return sorted(path for path in folder.iterdir() if is_image_folder(path.name) and path.is_dir())
 
 
 def without_masks(files: Sequence[Path], root: Path, passed: PassedOver) -> list[Path]:
@@ -47,7 +52,7 @@ def without_masks(files: Sequence[Path], root: Path, passed: PassedOver) -> list
 
 def _by_folder(files: Sequence[Path], root: Path, passed: PassedOver) -> list[Path]:
     parts = [file.relative_to(root).parts[:-1] for file in files]
-    beside = {folders[:depth] for folders in parts for depth, name in enumerate(folders) if _IMAGES.fullmatch(name)}
+    beside = {folders[:depth] for folders in parts for depth, name in enumerate(folders) if is_image_folder(name)}
     kept, seen = [], set()
     for file, folders in zip(files, parts):
         depth = next((d for d, name in enumerate(folders) if _MASKS.fullmatch(name) and folders[:d] in beside), None)

@@ -86,7 +86,7 @@ def read_metrics(folder: Path) -> dict[str, float]:
 
 
 def test_reconstruction_writes_volumes_that_lie_where_the_source_lies(other_data, tmp_path, device):
-    run("inference", dataset_dir=str(other_data), output_dir=str(tmp_path), device=torch.device(device), **FEW_STEPS)
+    run("inference", dataset_dir=str(other_data), output_dir=str(tmp_path), device=device, **FEW_STEPS)
     assert {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.nii.gz")} == {
         "a/T1_reconstruction.nii.gz",
         "b/T1_reconstruction.nii.gz",
@@ -123,7 +123,7 @@ def test_encoded_x_T_reconstructs_better_than_a_random_one_on_shipped_weights(ge
         "compare_x_T",
         dataset_dir=str(generated_data),
         output_dir=str(tmp_path),
-        device=torch.device(device),
+        device=device,
         **options,
     )
     metrics = read_metrics(tmp_path)
@@ -132,7 +132,7 @@ def test_encoded_x_T_reconstructs_better_than_a_random_one_on_shipped_weights(ge
 
 
 def test_exact_inversion_is_the_default_and_keeps_its_tolerance(generated_data, tmp_path, device):
-    options = {"num_slices": 1, "num_inference_steps": 10, "progress": False, "device": torch.device(device)}
+    options = {"num_slices": 1, "num_inference_steps": 10, "progress": False, "device": device}
     psnr = {}
     for inversion, given in (("exact", {}), ("explicit", {"inversion": "explicit"})):
         folder = tmp_path / inversion

@@ -51,7 +51,7 @@ def command(volumes: Path, weights: Path, out: Path, device: str, **options) -> 
     words = [sys.executable, "-m", "monai.bundle", "run", "--bundle_root", str(BUNDLE)]
     words += ["--config_file", str(CONFIGS / "inference.yaml")]
     options = {**OPTIONS, "dataset_dir": volumes, "output_dir": out, "ckpt_path": weights, **options}
-    options["device"] = f"$torch.device('{device}')"
+    options["device"] = device
     return words + [word for name, value in options.items() for word in (f"--{name}", str(value))]
 
 

@@ -142,7 +142,7 @@ def test_a_series_of_amounts_is_written_as_numbered_pictures_and_rows(faces, wei
         attributes_path=str(fitted / "attributes.pt"),
         attribute="bright",
         amount=[-0.3, 0.0, 0.3],
-        device=torch.device(device),
+        device=device,
         **STEPS,
     )
     pictures = {path.name for path in tmp_path.glob("*.png")}

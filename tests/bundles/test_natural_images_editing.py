@@ -58,7 +58,7 @@ def run(pictures, weights, tmp_path, device):
             output_dir=str(tmp_path),
             ckpt_path=str(weights / f"{in_channels}.pt"),
             in_channels=in_channels,
-            device=torch.device(device),
+            device=device,
             **OPTIONS,
             **overrides,
         )

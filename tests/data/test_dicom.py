@@ -374,6 +374,17 @@ def test_what_is_no_image_beside_a_series_is_left_out(tmp_path, said):
     ]
 
 
+def test_a_list_that_names_a_folder_says_what_is_left_out_of_it(tmp_path, said):
+    save_all(series(random_pixels(3, 4, 5)), tmp_path / "ct")
+    save(without_pixels("1.2.840.10008.1.3.10"), tmp_path / "ct" / "DICOMDIR")
+    (tmp_path / "list.csv").write_text("image\nct\n")
+    assert found(tmp_path, data_list=tmp_path / "list.csv") == ["ct"]
+    (line,) = said()
+    assert line.endswith(
+        f"DICOM files without pixels (DICOMDIR, reports, plans and the like): 1, e.g. {tmp_path}/ct/DICOMDIR"
+    )
+
+
 def test_copies_of_slices_are_left_out(tmp_path, said):
     pixels = random_pixels(3, 4, 5)
     slices = series(pixels)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -185,6 +186,19 @@ def test_of_nnu_nets_folders_those_of_images_are_taken(tmp_path, said):
     ]
 
 
+def test_channels_of_nnu_net_belong_to_one_subject_and_to_one_mask(tmp_path):
+    touch(
+        tmp_path, *(f"images{side}/p{k}_000{c}.nii.gz" for k, side in enumerate(("Tr", "Tr", "Ts")) for c in range(2))
+    )
+    touch(tmp_path, "labelsTr/p0.nii.gz", "labelsTr/p1.nii.gz")
+    data = find_volumes(tmp_path, {"label": "labelsTr"})
+    assert [item["subject"] for item in data] == ["p0", "p0", "p1", "p1", "p2", "p2"]
+    labels = [Path(item["label"]).name if "label" in item else None for item in data]
+    assert labels == ["p0.nii.gz", "p0.nii.gz", "p1.nii.gz", "p1.nii.gz", None, None]
+    touch(tmp_path / "other", "imagesTr/s1/a.nii.gz", "imagesTr/s2/b_0001.nii.gz", "imagesTs/c_0001.nii.gz")
+    assert [item["subject"] for item in find_volumes(tmp_path / "other")] == ["s1", "s2", "c"]
+
+
 def test_formats_that_are_not_read_are_named(tmp_path, said):
     touch(tmp_path, "a.nii", "b.mnc", "c.mnc", "d.xyz", "e.json", "f.csv", "g.hdr", "h.img", "h.hdr", "LICENSE")
     (tmp_path / "archive").write_bytes(b"something")
@@ -261,3 +275,18 @@ def test_a_name_that_is_no_text_is_said_as_it_can_be(tmp_path, caplog):
         f.write(b"x")
     assert len(find_volumes(tmp_path)) == 1
     caplog.messages[0].encode()  # a log in UTF-8 can hold it
+
+
+def test_every_configuration_that_searches_a_folder_leaves_out_its_output_dir():
+    bundles = Path(__file__).parents[2] / "bundles"
+    files = [*bundles.glob("*/configs/*.yaml"), *bundles.glob("*/configs/*.json")]
+    texts = [text for file in files if (text := file.read_text()) and re.search(r"find_(volumes|images)\(", text)]
+    assert len(texts) >= 12
+    for text in texts:
+        for call in re.findall(r"find_(?:volumes|images)\(.*?@subject_pattern[^)]*\)", text, re.DOTALL):
+            assert re.search(r"@subject_pattern,\s+@output_(dir|folder)\)$", call), call
+        assert len(re.findall(r"find_(?:volumes|images)\(", text)) == len(
+            re.findall(r"@subject_pattern,\s+@output", text)
+        )
+    for file in bundles.glob("*/configs/inference.*"):
+        assert re.search(r"output_folders\.mark_output_folder\(@evaluator, @output_(dir|folder)\)", file.read_text())
