@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from monai.networks.nets import AutoencoderKL
 
+from monai_diffae.datasets import generate_brain_slices
+from monai_diffae.inferers import DiffusionAutoencoderInferer
 from monai_diffae.networks import DiffAEUNet, DiffusionAutoencoder, SemanticEncoder
+from monai_diffae.schedulers import InvertibleDDIMScheduler
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -21,6 +26,14 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def device(request: pytest.FixtureRequest) -> str:
     return request.config.getoption("--device")
+
+
+@pytest.fixture(scope="session")
+def generated_brains(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three subjects of the generator with 4 mm voxels, all with a lesion. Not to be changed."""
+    folder = tmp_path_factory.mktemp("generated_brains")
+    generate_brain_slices(folder, num_subjects=3, seed=7, spacing=4.0, lesion_fraction=1.0)
+    return folder
 
 
 @pytest.fixture(autouse=True)
@@ -53,3 +66,15 @@ def tiny_autoencoder_kl(spatial_dims: int = 2, **options) -> AutoencoderKL:
     settings = {"channels": (4, 8, 8), "attention_levels": (False,) * 3, "latent_channels": 3, "norm_num_groups": 4}
     settings |= {"num_res_blocks": 1, "with_encoder_nonlocal_attn": False, "with_decoder_nonlocal_attn": False}
     return AutoencoderKL(spatial_dims=spatial_dims, in_channels=1, out_channels=1, **(settings | options))
+
+
+@pytest.fixture
+def loops() -> DiffusionAutoencoderInferer:
+    """Of four steps, for networks of v."""
+    return DiffusionAutoencoderInferer(InvertibleDDIMScheduler(prediction_type="v_prediction"), 4, verbose=False)
+
+
+@pytest.fixture
+def images(device: str) -> torch.Tensor:
+    """For :func:`tiny_autoencoder`."""
+    return torch.randn(3, 1, 8, 12, generator=torch.Generator().manual_seed(1)).clamp(-1, 1).to(device)

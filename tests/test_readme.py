@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from monai_diffae.datasets import generate_brain_slices
+from monai_diffae.bundles import BundleConfigs
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -16,11 +16,10 @@ def readme_code() -> str:
     return re.search(r"```python\n(.*?)```", text, flags=re.DOTALL)[1]
 
 
-def test_python_example_of_the_readme_runs_and_edits(readme_code, tmp_path, monkeypatch):
+def test_python_example_of_the_readme_runs_and_edits(readme_code, generated_brains, monkeypatch):
     assert len(readme_code.splitlines()) <= 25
-    generate_brain_slices(tmp_path / "data", num_subjects=1, seed=3, spacing=4.0, lesion_fraction=1.0)
     monkeypatch.chdir(REPOSITORY)
-    code = readme_code.replace('"demo_output/data"', repr(str(tmp_path / "data")))
+    code = readme_code.replace('"demo_output/data"', repr(str(generated_brains)))
     names: dict = {}
     exec(compile(code, "README.md", "exec"), names)
     images, reconstruction, edited = names["images"].as_tensor(), names["reconstruction"], names["edited"]
@@ -29,9 +28,18 @@ def test_python_example_of_the_readme_runs_and_edits(readme_code, tmp_path, monk
     assert torch.mean((edited - reconstruction) ** 2) > 1e-5
 
 
-def test_files_that_the_readme_names_exist():
-    text = (REPOSITORY / "README.md").read_text()
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{page.name}" for page in REPOSITORY.glob("docs/*.md"))])
+def test_files_that_the_pages_name_exist(page):
+    text = (REPOSITORY / page).read_text()
     for link in re.findall(r"\]\((?!http)([^)#]+)\)", text):
-        assert (REPOSITORY / link).exists(), link
+        assert (REPOSITORY / page).parent.joinpath(link).exists(), link
     for config in re.findall(r"`(\w+\.yaml)`", text):
         assert list(REPOSITORY.glob(f"bundles/*/configs/{config}")), config
+
+
+def test_verbs_of_the_readme_are_workflows():
+    bundle = BundleConfigs(REPOSITORY / "bundles" / "brain_slices_diffae")
+    text = (REPOSITORY / "README.md").read_text()
+    named = re.findall(r"`([\w-]+)`", "".join(re.findall(r"^\| (`.*?) \|", text, flags=re.MULTILINE)))
+    assert set(named) >= set(bundle.workflows) - {"explain", "evaluate"}
+    assert {name for name in named if name not in bundle.workflows} == set()

@@ -16,7 +16,7 @@ AFFINE = np.array([[0, 0, 14.0, -80], [-7.0, 0, 0, 90], [0, -7.0, 0, 75], [0, 0,
 
 
 def example() -> str:
-    blocks = re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), flags=re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", (REPOSITORY / "docs" / "python.md").read_text(), flags=re.DOTALL)
     (block,) = [block for block in blocks if "put_into_source" in block]
     return block
 
@@ -41,7 +41,7 @@ def test_a_volume_is_reconstructed_and_edited_in_about_ten_lines(tmp_path, monke
         assert old in code
         code = code.replace(old, new)
     names: dict = {}
-    exec(compile(code, "README.md", "exec"), names)
+    exec(compile(code, "python.md", "exec"), names)
     volume, result = names["volume"], names["result"]
     assert result.shape == volume.shape
     reconstruction = names["config"].get_parsed_content("reconstruction")(volume[None, ..., 3], names["network"])[0]

@@ -60,7 +60,7 @@ from monai_diffae.inferers import (
     ManipulationInferer,
     ReconstructionInferer,
 )
-from monai_diffae.semantics import AttributeDirections
+from monai_diffae.semantics import AttributeDirections, Edit
 
 print_config()
 
@@ -149,7 +149,7 @@ show(
 
 # %%
 directions = AttributeDirections.load(bundle / "models" / "attributes.pt")
-removed = ManipulationInferer(steps, directions, attribute="lesion_left", amount=-0.6).predict(diseased, network)
+removed = ManipulationInferer(steps, directions, Edit(attribute="lesion_left", amount=-0.6)).predict(diseased, network)
 show(
     {
         "slice": diseased,
@@ -168,7 +168,7 @@ print("score before the edit:", [round(s, 1) for s in removed["score"].tolist()]
 # ## Add a lesion, little by little
 
 # %%
-series = ManipulationInferer(steps, directions, attribute="lesion_left", amount=[0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
+series = ManipulationInferer(steps, directions, Edit(attribute="lesion_left", amount=[0.0, 0.2, 0.4, 0.6, 0.8, 1.0]))
 added = series(healthy[:2], network)  # (2, 6, 1, 64, 64)
 show({"first": added[0], "second": added[1]})
 

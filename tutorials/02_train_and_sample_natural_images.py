@@ -59,7 +59,7 @@ from monai_diffae.inferers import (
     ManipulationInferer,
     SamplingInferer,
 )
-from monai_diffae.semantics import AttributeDirections, LatentStatistics, fit_few_shot
+from monai_diffae.semantics import AttributeDirections, Edit, LatentStatistics, fit_few_shot
 
 print_config()
 
@@ -138,12 +138,12 @@ def show(rows: list[torch.Tensor]) -> None:
 # %%
 directions = AttributeDirections.load(models / "attributes.pt")
 print(directions.summary("thickness").row())
-edit = ManipulationInferer(loops, directions, "thickness", target=[1.6, 2.4, 3.2, 4.0])
+edit = ManipulationInferer(loops, directions, Edit("thickness", target=[1.6, 2.4, 3.2, 4.0]))
 edited = edit(images[:5], network)  # (5, 4, 1, 32, 32)
 show([torch.cat([image[None], series]) for image, series in zip(images[:5], edited)])
 
 shares = [0.25, 0.5, 0.75]
-edit = ManipulationInferer(loops, directions, "is_8", to_class_mean=shares, keep=["slant", "thickness"])
+edit = ManipulationInferer(loops, directions, Edit("is_8", to_class_mean=shares, keep=["slant", "thickness"]))
 show([torch.cat([image[None], series]) for image, series in zip(images[:5], edit(images[:5], network))])
 
 # %% [markdown]

@@ -4,10 +4,10 @@ from __future__ import annotations
 import os
 from typing import TypeVar
 
-import torch
 import torch.nn as nn
 
 from monai_diffae.support.finite_weights import not_finite
+from monai_diffae.support.torch_files import read_state_dict
 from monai_diffae.support.weight_differences import weight_differences
 
 __all__ = ["load_weights"]
@@ -31,7 +31,7 @@ def load_weights(network: Network, path: str | os.PathLike) -> Network:
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(f"There are no weights {os.fspath(path)!r}; train them or give another file.")
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    state = read_state_dict(path)
     if differences := weight_differences(state, network.state_dict()):
         raise ValueError(
             f"The weights in {os.fspath(path)!r} are of another network: {differences}; or give another file."

@@ -3,11 +3,11 @@ from __future__ import annotations
 
 import os
 
-import torch
 from ignite.engine import Engine
 from monai.handlers import CheckpointLoader
 
 from monai_diffae.support.finite_weights import not_finite
+from monai_diffae.support.torch_files import read_torch_file
 from monai_diffae.support.weight_differences import weight_differences
 
 __all__ = ["WeightsLoader"]
@@ -35,10 +35,10 @@ class WeightsLoader(CheckpointLoader):
                 f"There are no weights {os.fspath(self.load_path)!r}: train.yaml makes them (models/model.pt in its "
                 "output_dir), or give others with ckpt_path."
             )
+        content = read_torch_file(self.load_path)
         try:
             super().__call__(engine)
         except RuntimeError:
-            content = torch.load(self.load_path, map_location="cpu", weights_only=True)
             for key, network in self.load_dict.items():
                 if differences := weight_differences(content.get(key, content), network.state_dict()):
                     raise ValueError(

@@ -11,7 +11,9 @@ from typing import Any
 
 from monai.data import load_decathlon_datalist
 
+from monai_diffae.data.masks import is_image_folder
 from monai_diffae.data.table_reading import read_table
+from monai_diffae.support.names import without_extension
 
 __all__ = ["common_root", "grouped_by_subject", "read_data_list", "with_subjects"]
 
@@ -121,5 +123,9 @@ def _subject(path: str, shared: str, pattern: str | None) -> str:
     label = re.search(r"(?:^|/)(sub-[0-9A-Za-z]+)", path)
     if label is not None:
         return label[1]
-    parts = Path(os.path.relpath(path, shared or ".")).parts
-    return parts[0] if len(parts) > 1 else re.sub(r"(\.nii)?\.[A-Za-z]+$", "", parts[0])
+    parts = Path(os.path.relpath(path, shared or ".")).parts or (path,)  # none of dataset_dir itself, a DICOM folder
+    below = next(k for k, part in enumerate(parts) if k == len(parts) - 1 or not is_image_folder(part))
+    if below < len(parts) - 1:
+        return parts[below]
+    name = without_extension(parts[-1])
+    return re.sub(r"_\d{4}$", "", name) if is_image_folder(Path(path).parent.name) else name  # nnU-Net's channels

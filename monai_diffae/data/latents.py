@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import ignite.distributed as idist
@@ -19,6 +17,9 @@ from torch.utils.data import Dataset, Subset
 from tqdm import tqdm
 
 from monai_diffae.support import processes
+from monai_diffae.support.fingerprints import file_states, fingerprint
+from monai_diffae.support.kept import Kept
+from monai_diffae.support.precision import full_float32
 
 __all__ = ["encode_dataset", "encode_once", "encoding_fingerprint"]
 
@@ -62,7 +63,8 @@ def encode_dataset(
     try:
         for batch in tqdm(loader, desc="encode", unit="batch"):
             images = convert_to_tensor(batch["image"], track_meta=False).to(device)
-            z_sem = network.encode(images) if encode is None else encode(images, network)
+            with full_float32(images.device):
+                z_sem = network.encode(images) if encode is None else encode(images, network)
             codes.append(z_sem.float().cpu())
             sources.append(torch.as_tensor(batch.get("volume", torch.arange(count, count + len(images)))))
             for key, values in numbers.items():
@@ -80,54 +82,28 @@ def encoding_fingerprint(
     data: Sequence[Mapping[str, Any]],
     preprocessing: Any,
     settings: Mapping[str, Any] | None = None,
+    dataset: Any = None,
 ) -> dict[str, str]:
     """What the codes of a data set depend on, as one hash for each part.
 
     Args:
-        encoder: its weights.
-        data: a MONAI data list: path, size and time of change of each ``image``.
-        preprocessing: the transform of an item of ``data``: what it makes of the first and the last file, so that any
-            change of any setting counts.
-        settings: what else decides which codes there are, e.g. the range of slices.
+        encoder: its weights, and what else it is made of.
+        data: a MONAI data list: path, size and time of change of each ``image``; of all files of one that is a folder.
+        preprocessing: the transform of an item of ``data``: its parameters, as far as they can be looked into, and what
+            it makes of the first and the last file.
+        settings: what else decides on the codes, e.g. the precision.
+        dataset: of the items that are encoded, if they are not those of ``data``: which slices of a volume, say
+            (its ``depends_on``).
     """
-    weights = hashlib.sha256()
-    for name, value in encoder.state_dict().items():
-        weights.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        weights.update(value.detach().cpu().contiguous().view(-1).numpy().tobytes())
-    files = hashlib.sha256()
-    for item in data:
-        status = os.stat(item["image"])
-        files.update(f"{os.path.abspath(item['image'])} {status.st_size} {status.st_mtime_ns}\n".encode())
-    prepared = hashlib.sha256()
-    for item in (data[0], data[-1]):
-        image = convert_to_tensor(preprocessing(dict(item))["image"], track_meta=False)
-        prepared.update(f"{image.dtype} {tuple(image.shape)}".encode())
-        prepared.update(image.cpu().contiguous().numpy().tobytes())
+    first_and_last = [convert_to_tensor(preprocessing(dict(i))["image"], track_meta=False) for i in (data[0], data[-1])]
+    images = [[image] if isinstance(image, (str, os.PathLike)) else image for image in (i["image"] for i in data)]
+    items = {name: getattr(dataset, name) for name in getattr(type(dataset), "depends_on", ())}
     return {
-        "weights of the encoder": weights.hexdigest(),
-        "files of the data set": files.hexdigest(),
-        "preprocessing": prepared.hexdigest(),
-        "settings": repr(sorted((settings or {}).items())),
+        "weights of the encoder": fingerprint(encoder),
+        "files of the data set": fingerprint([file_states(files) for files in images]),
+        "preprocessing": fingerprint([fingerprint(preprocessing, strict=False), *first_and_last]),
+        "settings": fingerprint([type(dataset), items, dict(settings or {})]),
     }
-
-
-def _read(path: Path, fingerprint: Mapping[str, str]) -> dict[str, torch.Tensor] | None:
-    """The codes in a file if they fit, else None and a line in the log that says why."""
-    if not path.exists():
-        logger.info(f"{path} does not exist: the data set is encoded.")
-        return None
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        found, latents = content["fingerprint"], content["latents"]
-    except Exception as error:  # whatever is wrong with the file, it can be made again
-        logger.info(f"{path} cannot be read ({type(error).__name__}): the data set is encoded anew.")
-        return None
-    changed = [part for part, value in fingerprint.items() if found.get(part) != value]
-    if changed:
-        logger.info(f"{path} was made with other {' and other '.join(changed)}: the data set is encoded anew.")
-        return None
-    logger.info(f"Re-used {len(latents['z_sem'])} codes of {path}.")
-    return latents
 
 
 def encode_once(
@@ -142,7 +118,8 @@ def encode_once(
 ) -> dict[str, torch.Tensor]:
     """:func:`encode_dataset`, or what an earlier call has written to ``path`` if its fingerprint is the same.
 
-    The file appears when all is encoded: an interrupted call leaves the old one, or none.
+    The file appears when all is encoded: an interrupted call leaves the old one, or none. Codes of a file of another
+    version, or made from something else, are encoded again; the log says so.
 
     Args:
         path: file to read or to write.
@@ -157,18 +134,12 @@ def encode_once(
     Returns:
         ``z_sem`` ``(N, D)`` and ``source`` ``(N,)``.
     """
-    path = Path(path)
-    latents = _read(path, fingerprint)
+    kept = Kept(path, fingerprint, "the data set is encoded", key="latents")
+    latents = kept.read()
     if latents is not None:
+        logger.info(f"Re-used {len(latents['z_sem'])} codes of {path}.")
         return latents
     latents = encode_dataset(dataset, network, batch_size, device, num_workers=num_workers, encode=encode)
-    if idist.get_rank() > 0:
-        return latents
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        torch.save({"fingerprint": dict(fingerprint), "latents": latents}, partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    if idist.get_rank() == 0:
+        kept.write(latents)
     return latents

@@ -15,10 +15,13 @@ from monai.utils import MetaKeys
 
 from monai_diffae.data.formats import ARRAYS, META_IMAGE, NRRD, Format
 from monai_diffae.data.nifti_headers import tell_of_places, unit_in_mm
+from monai_diffae.support.names import without_extension
 
 __all__ = ["volume_reader"]
 
 Tell = Callable[[str, PathLike], None]
+
+_ITK_TYPES = ("unsigned_char", "short", "unsigned_short", "int", "unsigned_int", "float", "double")
 
 
 def volume_reader(known: Format, tell: Tell) -> ImageReader:
@@ -34,7 +37,7 @@ def volume_reader(known: Format, tell: Tell) -> ImageReader:
     if missing := known.missing():
         raise ImportError(f"{known.name} need {known.module}; {missing}.")
     if known is META_IMAGE:
-        return ITKReader()
+        return _MetaImage()
     if known is NRRD:
         return _Nrrd(tell)
     return _Arrays(tell) if known is ARRAYS else _Nibabel(tell)
@@ -56,17 +59,36 @@ class _Nibabel(NibabelReader):
             raise ValueError("nibabel does not find it for its extension in mixed case; rename it") from None
 
     def get_data(self, img: Any) -> tuple[np.ndarray, dict]:
-        if not hasattr(img.header, "get_sform") and hasattr(img.header, "default_x_flip"):  # Analyze, not NIfTI or MGH
-            self.tell(
-                "tells no orientation (Analyze) and is taken for radiological, as nibabel does", self.filenames[0]
-            )
-        file = self.filenames[0]
+        file = os.fspath(self.filenames[0])
+        is_analyze = isinstance(img, nib.AnalyzeImage) and not isinstance(img, nib.Nifti1Pair)  # one, to nibabel
+        if is_analyze and not os.path.exists(f"{without_extension(file)}.mat"):  # SPM's
+            self.tell("tells no orientation (Analyze) and is taken for radiological, as nibabel does", file)
         values, meta = super().get_data(img)
         stored = nib.load(file)  # MONAI has put pixdim in place of an sform that disagrees with it
         tell_of_places(stored.header, stored.shape, file, self.tell)
         affine = np.array(stored.affine, dtype=float)
         affine[:3] *= unit_in_mm(stored.header, file, self.tell)
         return values, meta | {MetaKeys.AFFINE: affine}
+
+
+class _MetaImage(ITKReader):
+    """Types of pixels that ITK has no Python class for (8 bits signed, several channels of integers) become floats."""
+
+    def read(self, data: PathLike, **kwargs: Any) -> Any:
+        import itk
+
+        file = os.fspath(data)
+        image_io = itk.ImageIOFactory.CreateImageIO(file, itk.CommonEnums.IOFileMode_ReadMode)
+        if image_io is None:
+            raise ValueError("it is no MetaImage file, or its data are not there")
+        image_io.SetFileName(file)
+        image_io.ReadImageInformation()
+        channels = image_io.GetNumberOfComponents()
+        if channels > 4:
+            raise ValueError(f"it has {channels} channels, of which ITK's Python package reads up to 4")
+        as_stored = image_io.GetComponentTypeAsString(image_io.GetComponentType()) in _ITK_TYPES
+        pixel_type = (None if as_stored else itk.F) if channels == 1 else itk.Vector[itk.F, channels]
+        return super().read(file, pixel_type=pixel_type, **kwargs)
 
 
 class _Arrays(NumpyReader):

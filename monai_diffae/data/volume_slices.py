@@ -38,6 +38,9 @@ class VolumeSlices(Dataset):
         ValueError: for a range that is not inside [0, 1], and when slices are looked for, if no volume has any.
     """
 
+    # Which slices there are, of given volumes.
+    depends_on = ("num_slices", "slice_range", "keys", "step", "min_foreground", "foreground_level")
+
     def __init__(
         self,
         data: Sequence[Mapping[str, Any]],

@@ -11,6 +11,8 @@ from typing import Any
 
 import ignite.distributed as idist
 
+from monai_diffae.support.atomic_files import replacing
+
 __all__ = ["ensure_data_set", "labels_file_of_new", "write_labels"]
 
 
@@ -28,12 +30,10 @@ def labels_file_of_new(output_dir: str | os.PathLike) -> Path:
 
 def write_labels(labels_file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write the table of a data set whose other files are all there; it takes its name when it is complete."""
-    partial = labels_file.with_name(f"{labels_file.name}.partial")
-    with open(partial, "w", newline="") as f:
+    with replacing(labels_file) as partial, open(partial, "w", newline="") as f:
         table = csv.DictWriter(f, fieldnames=list(rows[0]))
         table.writeheader()
         table.writerows(rows)
-    os.replace(partial, labels_file)
 
 
 def ensure_data_set(

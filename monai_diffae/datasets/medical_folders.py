@@ -10,7 +10,7 @@ from pathlib import Path
 
 import ignite.distributed as idist
 
-__all__ = ["find_data_set"]
+__all__ = ["find_data_set", "holds_data_set"]
 
 
 def find_data_set(
@@ -21,7 +21,7 @@ def find_data_set(
     Args:
         dataset_dir: where a user says that the data are.
         name: of the folder that the archive unpacks to.
-        sign: path below that folder by which it is known.
+        sign: pattern of paths below that folder, one of which tells it.
         download: called with ``dataset_dir`` if the data set is not there; ``None`` to leave it.
         archive: that unpacks to ``name``, for the message.
 
@@ -52,5 +52,10 @@ def find_data_set(
     return found
 
 
+def holds_data_set(dataset_dir: str | os.PathLike, name: str, sign: str) -> bool:
+    """Whether :func:`find_data_set` finds it without a download."""
+    return _find(Path(dataset_dir), name, sign) is not None
+
+
 def _find(root: Path, name: str, sign: str) -> Path | None:
-    return next((folder for folder in (root, root / name) if (folder / sign).exists()), None)
+    return next((folder for folder in (root, root / name) if any(folder.glob(sign))), None)

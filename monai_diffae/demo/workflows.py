@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from monai_diffae.bundles import BundleConfigs, shown_path
+from monai_diffae.commands.bundle_run import bundle_words, shell_line
+
 __all__ = ["FEW_SHOT_DIGIT", "WORKFLOWS", "Workflow"]
 
 FEW_SHOT_DIGIT = 3
@@ -20,7 +23,7 @@ class Workflow:
         name: of its folder of results, and of its picture on the page.
         bundle: folder of the bundle.
         data: folder of the demo's data set.
-        overlays: configurations after ``inference.yaml``.
+        verb: of ``monai-diffae``.
         figure: that it draws.
         title: on the page.
         caption: on the page.
@@ -30,20 +33,23 @@ class Workflow:
     name: str
     bundle: str
     data: str
-    overlays: tuple[str, ...]
+    verb: str
     figure: str
     title: str
     caption: str
     options: Mapping[str, object] = field(default_factory=dict)
 
-    def command(self, bundles_root: Path, options: Mapping[str, object]) -> list[str]:
-        """Arguments of ``python`` that run it, with ``options`` beside its own."""
+    def monai_words(self, bundles_root: Path, options: Mapping[str, object]) -> list[str]:
+        """What ``monai.bundle`` is given to run it, with ``options`` beside its own."""
         root = bundles_root / self.bundle
-        configs = [str(root / "configs" / f"{name}.yaml") for name in ("inference", *self.overlays)]
-        command = ["-m", "monai.bundle", "run", "--bundle_root", str(root), "--config_file", str(configs)]
+        return bundle_words(root, BundleConfigs(root).files(self.verb), {**self.options, **options})
+
+    def short_command(self, bundles_root: Path, options: Mapping[str, object]) -> str:
+        """The line that does the same."""
+        words = ["monai-diffae", self.verb, shown_path(bundles_root / self.bundle)]
         for name, value in {**self.options, **options}.items():
-            command += [f"--{name}", str(value)]
-        return command
+            words += [f"--{name}", str(value)]
+        return shell_line(words)
 
 
 _BRAIN = ("brain_slices_diffae", "data")
@@ -53,7 +59,7 @@ WORKFLOWS = (
     Workflow(
         "reconstruction",
         *_BRAIN,
-        ("compare_x_T",),
+        "compare-x_T",
         "reconstruction",
         "Brain slices: reconstruction",
         "Slices, their reconstructions with the image's own x_T and with a random one, and the errors.",
@@ -62,7 +68,7 @@ WORKFLOWS = (
     Workflow(
         "manipulation",
         *_BRAIN,
-        ("manipulate",),
+        "edit",
         "manipulation",
         "Brain slices: a lesion removed and added",
         "z_sem is moved along the direction of a lesion on the patient's left; x_T is kept. Upper half: the slices "
@@ -72,7 +78,7 @@ WORKFLOWS = (
     Workflow(
         "interpolation",
         *_BRAIN,
-        ("interpolate",),
+        "interpolate",
         "interpolation",
         "Brain slices: interpolation",
         "From a slice of one volume to a slice of the next: z_sem on a straight line, x_T on a great circle.",
@@ -81,7 +87,7 @@ WORKFLOWS = (
     Workflow(
         "variations",
         *_BRAIN,
-        ("variations",),
+        "vary",
         "variations",
         "Brain slices: variations",
         "One z_sem with six random x_T, and their standard deviation: what the semantic code leaves open.",
@@ -90,7 +96,7 @@ WORKFLOWS = (
     Workflow(
         "samples",
         *_BRAIN,
-        ("sample",),
+        "sample",
         "samples",
         "Brain slices: samples",
         "New slices: z_sem from the latent diffusion, x_T random.",
@@ -99,7 +105,7 @@ WORKFLOWS = (
     Workflow(
         "digits_reconstruction",
         *_DIGITS,
-        ("compare_x_T",),
+        "compare-x_T",
         "reconstruction",
         "Digits: reconstruction",
         "With the image's own x_T and with a random one.",
@@ -108,7 +114,7 @@ WORKFLOWS = (
     Workflow(
         "digits_manipulation",
         *_DIGITS,
-        ("manipulate",),
+        "edit",
         "manipulation",
         "Digits: thinner and thicker strokes",
         "z_sem is moved along the direction of the measured thickness; x_T is kept.",
@@ -117,7 +123,7 @@ WORKFLOWS = (
     Workflow(
         "digits_towards_8",
         *_DIGITS,
-        ("manipulate",),
+        "edit",
         "manipulation",
         "Digits: towards 8",
         "z_sem is moved a quarter, half and three quarters of the way to the mean code of the eights; the scores of "
@@ -127,7 +133,7 @@ WORKFLOWS = (
     Workflow(
         "digits_interpolation",
         *_DIGITS,
-        ("interpolate",),
+        "interpolate",
         "interpolation",
         "Digits: a chain of interpolations",
         "From digit to digit: z_sem on straight lines, x_T on great circles.",
@@ -136,7 +142,7 @@ WORKFLOWS = (
     Workflow(
         "digits_samples",
         *_DIGITS,
-        ("sample",),
+        "sample",
         "samples",
         "Digits: samples",
         "New digits: z_sem from the latent diffusion, x_T random.",
@@ -146,7 +152,7 @@ WORKFLOWS = (
         "digits_few_shot",
         "natural_images_diffae",
         "few_digits",
-        ("sample", "conditional_sample"),
+        "sample-class",
         "samples",
         f"Digits: samples of a {FEW_SHOT_DIGIT} from 20 labels",
         "Samples of the latent diffusion, accepted by a classifier that has seen ten examples of it, ten others and "

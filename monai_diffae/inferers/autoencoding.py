@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from monai.inferers import Inferer
@@ -15,7 +16,7 @@ from monai_diffae.inferers.exact_inversion import Inversion, check_exact, invert
 from monai_diffae.inferers.inference import inference
 from monai_diffae.inferers.latent_space import to_image, to_latent
 from monai_diffae.inferers.metadata import plain
-from monai_diffae.schedulers import InvertibleDDIMScheduler
+from monai_diffae.schedulers import Grid, InvertibleDDIMScheduler
 from monai_diffae.support.precision import check_precision, mixed_precision, shared_casts
 
 __all__ = ["DiffusionAutoencoderInferer"]
@@ -30,7 +31,7 @@ class DiffusionAutoencoderInferer(Inferer):
         (stochastic encoding) and Eq. 3 (decoding).
 
     Args:
-        scheduler: moves between noise levels; its grid is set by ``invert`` and ``decode``.
+        scheduler: moves between noise levels, for as many loops at once as there are: each has its own grid.
         num_inference_steps: evaluations of the network in ``decode``.
         num_inversion_steps: evaluations in ``invert``; ``None`` means ``num_inference_steps``. The authors recommend
             250, with 20 to 100 for decoding. ``exact`` inverts the decoding, whose number it is.
@@ -60,6 +61,16 @@ class DiffusionAutoencoderInferer(Inferer):
         >>> reconstruction = inferer.decode(z_sem, x_T, network)
     """
 
+    depends_on = (
+        "scheduler",
+        "num_inference_steps",
+        "num_inversion_steps",
+        "inversion",
+        "precision",
+        "tolerance",
+        "max_evaluations",
+    )
+
     def __init__(
         self,
         scheduler: InvertibleDDIMScheduler,
@@ -88,7 +99,7 @@ class DiffusionAutoencoderInferer(Inferer):
                 scheduler, num_inference_steps, self.num_inversion_steps, self.max_evaluations, tolerance, precision
             )
         for steps in (self.num_inversion_steps, self.num_inference_steps):
-            scheduler.set_timesteps(steps)  # an impossible number is told before any data are read
+            scheduler.grid(steps)  # an impossible number is told before any data are read
 
     def __call__(  # type: ignore[override]
         self,
@@ -156,11 +167,11 @@ class DiffusionAutoencoderInferer(Inferer):
         """
         if not images.is_floating_point():
             raise ValueError(f"Expected images of floats in [-1, 1], got {images.dtype}; scale them first.")
-        self.scheduler.set_timesteps(self.num_inversion_steps)
+        grid = self.scheduler.grid(self.num_inversion_steps)
         images, z_sem = plain(images), z_sem.expand(len(images), -1)
         with shared_casts(self.precision, images.device):
             result = Inversion.cat(
-                self.batches(lambda x, z: self._invert(to_latent(x, network), z, network), images, z_sem)
+                self.batches(lambda x, z: self._invert(to_latent(x, network), z, network, grid), images, z_sem)
             )
         if self.inversion == "explicit":
             return result
@@ -173,21 +184,22 @@ class DiffusionAutoencoderInferer(Inferer):
                 "num_inference_steps, or accept a larger tolerance.",
                 stacklevel=3,
             )
-        return result
+        return result.to(images.device)
 
-    def _invert(self, x: torch.Tensor, z_sem: torch.Tensor, network: Callable) -> Inversion:
-        upwards = self._progress(self.scheduler.timesteps.flip(0), "invert")
+    def _invert(self, x: torch.Tensor, z_sem: torch.Tensor, network: Callable, grid: Grid) -> Inversion:
+        progress = partial(self._progress, description="invert")
         if self.inversion == "explicit":
-            for t in upwards:
-                x, _ = self.scheduler.reversed_step(self._predict(x, t, z_sem, network), t, x)
-            return Inversion.unchecked(x, len(x), self.num_inversion_steps)
+            for t, timestep in progress(grid.steps(x.device)[::-1]):
+                x, _ = self.scheduler.reversed_step(self._predict(x, timestep, z_sem, network), t, x, grid)
+            return Inversion.unchecked(x, len(x), len(grid))
         return invert_exactly(
             x,
-            lambda x_t, t, rows: self._predict(x_t, t, z_sem[rows], network),
+            lambda x_t, timestep, rows: self._predict(x_t, timestep, z_sem[rows], network),
             self.scheduler,
-            upwards,
+            grid,
             self.tolerance,
             self.max_evaluations,
+            progress=progress,
         )
 
     @inference
@@ -209,10 +221,11 @@ class DiffusionAutoencoderInferer(Inferer):
         batch = max(len(z_sem), len(x_T))
         if {len(z_sem), len(x_T)} - {1, batch}:
             raise ValueError(f"Expected as many z_sem as x_T, or one of either; got {len(z_sem)} and {len(x_T)}.")
-        self.scheduler.set_timesteps(self.num_inference_steps)
+        grid = self.scheduler.grid(self.num_inference_steps)
         x_T, z_sem = plain(x_T).expand(batch, *x_T.shape[1:]), z_sem.expand(batch, -1)
         with shared_casts(self.precision, x_T.device):
-            return torch.cat(self.batches(lambda z, x: to_image(self._decode(z, x, network), network), z_sem, x_T))
+            decoded = self.batches(lambda z, x: to_image(self._decode(z, x, network, grid), network), z_sem, x_T)
+            return torch.cat(decoded)
 
     def decode_series(self, codes: Sequence[tuple[torch.Tensor, torch.Tensor]], network: Callable) -> torch.Tensor:
         """Several images for each place of a batch, all at once as far as ``batch_size`` allows.
@@ -228,15 +241,15 @@ class DiffusionAutoencoderInferer(Inferer):
         z_sem, x_T = (torch.cat([plain(code).expand(batch, *code.shape[1:]) for code in part]) for part in zip(*codes))
         return torch.stack(self.decode(z_sem, x_T, network).chunk(len(codes)), dim=1)
 
-    def _decode(self, z_sem: torch.Tensor, x: torch.Tensor, network: Callable) -> torch.Tensor:
-        for t in self._progress(self.scheduler.timesteps, "decode"):
-            x, _ = self.scheduler.step(self._predict(x, t, z_sem, network), t, x)
+    def _decode(self, z_sem: torch.Tensor, x: torch.Tensor, network: Callable, grid: Grid) -> torch.Tensor:
+        for t, timestep in self._progress(grid.steps(x.device), "decode"):
+            x, _ = self.scheduler.step(self._predict(x, timestep, z_sem, network), t, x, grid=grid)
         return x
 
-    def _predict(self, x: torch.Tensor, t: torch.Tensor, z_sem: torch.Tensor, network: Callable) -> torch.Tensor:
+    def _predict(self, x: torch.Tensor, timestep: torch.Tensor, z_sem: torch.Tensor, network: Callable) -> torch.Tensor:
         with mixed_precision(self.precision, x.device):
-            prediction = network(x, t.reshape(1).to(x.device), context=plain(z_sem))
+            prediction = network(x, timestep, context=plain(z_sem))
         return prediction.to(x.dtype)
 
-    def _progress(self, timesteps: torch.Tensor, description: str) -> tqdm:
-        return tqdm(timesteps, desc=description, unit="step", leave=False, disable=not self.verbose)
+    def _progress(self, steps: Sequence, description: str) -> tqdm:
+        return tqdm(steps, desc=description, unit="step", leave=False, disable=not self.verbose)

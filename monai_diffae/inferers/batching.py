@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from monai_diffae.support.out_of_memory import is_out_of_memory
+
 __all__ = ["Batches"]
 
 logger = logging.getLogger(__name__)
@@ -15,8 +17,8 @@ logger = logging.getLogger(__name__)
 class Batches:
     """Calls a function on parts of a batch that are as large as the memory allows.
 
-    Where a part does not fit (``torch.OutOfMemoryError``, which GPUs raise), it is halved, as are the ones after it, in
-    later calls too.
+    Where a part does not fit (:func:`~monai_diffae.support.out_of_memory.is_out_of_memory`), it is halved, as are the
+    ones after it, in later calls too.
 
     Args:
         size: the largest part, 1 or more; ``None`` for the whole batch.
@@ -40,15 +42,15 @@ class Batches:
             The results of the parts, in their order.
 
         Raises:
-            torch.OutOfMemoryError: if a single item does not fit.
+            Exception: that of the function, if a single item does not fit, and any that is not about memory.
         """
         results, done, total = [], 0, len(tensors[0])
         while done < total:
             size = total - done if self.size is None else min(self.size, total - done)
             try:
                 results.append(function(*(x[done : done + size] for x in tensors)))
-            except torch.OutOfMemoryError:
-                if size == 1:
+            except Exception as error:
+                if size == 1 or not is_out_of_memory(error):
                     raise
                 fits = False
             else:
@@ -58,7 +60,8 @@ class Batches:
                 continue
             # Here the exception, which holds on to what was computed, is gone.
             self.size = size // 2
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            backend = getattr(torch, tensors[0].device.type, None)
+            if hasattr(backend, "empty_cache"):
+                backend.empty_cache()
             logger.warning(f"{size} images at once do not fit into memory; going on with {self.size}.")
         return results

@@ -6,14 +6,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-import torch.nn as nn
 
-__all__ = ["inference", "moved"]
-
-Module = TypeVar("Module", bound=nn.Module)
+__all__ = ["inference"]
 
 
 def inference(function: Callable) -> Callable:
@@ -32,12 +29,6 @@ def inference(function: Callable) -> Callable:
         return _ordinary(result)
 
     return run
-
-
-def moved(module: Module, device: torch.device) -> Module:
-    """``module.to(device)`` for a module that outlives the call: its buffers must not be made by inference mode."""
-    with torch.inference_mode(False):
-        return module.to(device)
 
 
 def _ordinary(result: Any) -> Any:

@@ -5,18 +5,18 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
-from monai.inferers import Inferer
 
 from monai_diffae.inferers.autoencoding import DiffusionAutoencoderInferer
 from monai_diffae.inferers.inference import inference
 from monai_diffae.inferers.metadata import like_input, plain
+from monai_diffae.inferers.predicting import PredictingInferer
 from monai_diffae.inferers.stochastic_code import StochasticCode
 from monai_diffae.semantics import lerp, slerp
 
 __all__ = ["InterpolationInferer"]
 
 
-class InterpolationInferer(Inferer):
+class InterpolationInferer(PredictingInferer):
     """From one image to another, or along a chain of several: z_sem along straight lines, x_T along great circles.
 
     References:
@@ -31,6 +31,9 @@ class InterpolationInferer(Inferer):
     Raises:
         ValueError: for fewer than two points or an unknown ``x_T``.
     """
+
+    called_for = "interpolation"
+    depends_on = ("inferer", "num_points", "stochastic_code")
 
     def __init__(
         self, inferer: DiffusionAutoencoderInferer, num_points: int = 7, x_T: str = "encode", seed: int = 0
@@ -85,9 +88,3 @@ class InterpolationInferer(Inferer):
             "z_sem_to": z_sem_to[0] if isinstance(inputs_to, torch.Tensor) else torch.stack(z_sem_to, dim=1),
             "interpolation": like_input(interpolation, inputs),
         }
-
-    def __call__(  # type: ignore[override]
-        self, inputs: torch.Tensor, network: Callable, inputs_to: torch.Tensor | Sequence[torch.Tensor]
-    ) -> torch.Tensor:
-        """The interpolation of :meth:`predict`."""
-        return self.predict(inputs, network, inputs_to)["interpolation"]

@@ -7,13 +7,11 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn as nn
-from monai.inferers import DiffusionInferer
 
-from monai_diffae.inferers.inference import inference, moved
-from monai_diffae.inferers.mixed_precision import MixedPrecisionInferer
+from monai_diffae.inferers.inference import inference
 from monai_diffae.schedulers import InvertibleDDIMScheduler
 from monai_diffae.semantics import AttributeDirections, LatentStatistics
-from monai_diffae.support.precision import shared_casts
+from monai_diffae.support.precision import check_precision, mixed_precision, shared_casts
 from monai_diffae.support.randomness import derive_seed
 
 __all__ = ["ConditionalLatentSampler", "LatentSampler"]
@@ -32,7 +30,7 @@ class LatentSampler:
             :class:`~monai_diffae.networks.LatentDenoiser`. It is called as it is: in evaluation mode, on the device
             of the samples.
         scheduler: of the latent diffusion; :class:`~monai_diffae.schedulers.MultistepDDIMScheduler` needs fewer steps.
-        statistics: of z_sem; its D is that of the network.
+        statistics: of z_sem; its D is that of the network. They stay on their device: the codes come to them.
         num_inference_steps: evaluations of the network. DDIM contracts: of normal codes the deviation that is left is
             0.81 with 20 steps, 0.95 with 100 and 0.99 with 500 (the schedule's own; they are cheap). Steps of second
             order leave all of it.
@@ -42,6 +40,8 @@ class LatentSampler:
     Raises:
         ValueError: for another precision.
     """
+
+    depends_on = ("network", "scheduler", "statistics", "num_inference_steps", "seed", "precision")
 
     def __init__(
         self,
@@ -53,7 +53,8 @@ class LatentSampler:
         precision: str = "float32",
     ) -> None:
         self.network = network
-        self.inferer = MixedPrecisionInferer(DiffusionInferer(scheduler), precision)
+        self.scheduler = scheduler
+        self.precision = check_precision(precision)
         self.statistics = statistics
         self.num_inference_steps = num_inference_steps
         self.seed = seed
@@ -69,11 +70,13 @@ class LatentSampler:
     @inference
     def denoise(self, noise: torch.Tensor) -> torch.Tensor:
         """The latent DDIM: standard normal noise ``(B, D)`` to raw z_sem ``(B, D)``."""
-        inferer, precision = self.inferer.inferer, self.inferer.precision
-        inferer.scheduler.set_timesteps(self.num_inference_steps)
-        with shared_casts(precision, noise.device):
-            z_normalized = inferer.sample(noise, self.inferer.network(self.network, noise), verbose=False)
-        return moved(self.statistics, noise.device).denormalize(z_normalized)
+        grid, x = self.scheduler.grid(self.num_inference_steps), noise
+        with shared_casts(self.precision, x.device):
+            for t, timestep in grid.steps(x.device):
+                with mixed_precision(self.precision, x.device):
+                    prediction = self.network(x, timestep)
+                x, _ = self.scheduler.step(prediction.to(x.dtype), t, x, grid=grid)
+        return self.statistics.denormalize(x.to(self.statistics.mean.device)).to(x.device)
 
     def __call__(self, indices: Sequence[int], device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
         """``z_sem`` ``(B, D)`` of the samples with these numbers."""
@@ -93,7 +96,8 @@ class ConditionalLatentSampler:
 
     Args:
         sampler: of the codes.
-        attributes: holds the classifier, of :func:`~monai_diffae.semantics.fit_few_shot` for one.
+        attributes: holds the classifier, of :func:`~monai_diffae.semantics.fit_few_shot` for one. It stays on its
+            device.
         attribute: its name.
         max_tries: for each sample, 1 or more.
         prior: share of the class in the data, in (0, 1). The classifier is trained on balanced classes;
@@ -104,6 +108,8 @@ class ConditionalLatentSampler:
         ValueError: for numbers out of range, or an attribute that is unknown or not binary.
         RuntimeError: when it is called and none of ``max_tries`` codes is accepted for a sample.
     """
+
+    depends_on = ("sampler", "attributes", "attribute", "max_tries", "prior")
 
     def __init__(
         self,
@@ -125,9 +131,10 @@ class ConditionalLatentSampler:
     @inference
     def probability(self, z_sem: torch.Tensor) -> torch.Tensor:
         """With which a raw z_sem is accepted, ``(B, D) -> (B,)``."""
-        attributes = moved(self.attributes, z_sem.device)
-        logit = attributes.scores(z_sem)[:, attributes.index(self.attribute)]
-        return attributes.summary(self.attribute).probability(logit, self.prior)
+        logit = self.attributes.scores(z_sem.to(self.attributes.weight.device))[
+            :, self.attributes.index(self.attribute)
+        ]
+        return self.attributes.summary(self.attribute).probability(logit, self.prior).to(z_sem.device)
 
     def __call__(self, indices: Sequence[int], device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
         """
@@ -149,9 +156,10 @@ class ConditionalLatentSampler:
             threshold = torch.cat([torch.rand(1, generator=generator) for generator in generators])
             z_sem = self.sampler.denoise(noise.to(device))
             probability = self.probability(z_sem)
-            for row, (place, j) in enumerate(tries):
-                highest[place] = max(highest[place], float(probability[row]))
-                if place not in accepted and float(threshold[row]) < float(probability[row]):
+            # The one time that a round waits for the device.
+            for row, ((place, j), bar, chance) in enumerate(zip(tries, threshold.tolist(), probability.tolist())):
+                highest[place] = max(highest[place], chance)
+                if place not in accepted and bar < chance:
                     accepted[place] = (z_sem[row], probability[row], j + 1)
             pending, first = [place for place in pending if place not in accepted], last
             if pending and last == self.max_tries:

@@ -4,17 +4,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from monai.inferers import Inferer
 
 from monai_diffae.inferers.autoencoding import DiffusionAutoencoderInferer
 from monai_diffae.inferers.inference import inference
 from monai_diffae.inferers.metadata import like_input, plain
+from monai_diffae.inferers.predicting import PredictingInferer
 from monai_diffae.inferers.stochastic_code import StochasticCode
 
 __all__ = ["ReconstructionInferer"]
 
 
-class ReconstructionInferer(Inferer):
+class ReconstructionInferer(PredictingInferer):
     """Encodes images and decodes them again; called ``(inputs, network)`` as MONAI's evaluators do.
 
     Args:
@@ -23,16 +23,16 @@ class ReconstructionInferer(Inferer):
         seed: of the random x_T, see :class:`StochasticCode`.
     """
 
+    called_for = "reconstruction"
+    depends_on = ("inferer", "stochastic_code")
+
     def __init__(self, inferer: DiffusionAutoencoderInferer, x_T: str = "encode", seed: int = 0) -> None:
         self.inferer = inferer
         self.stochastic_code = StochasticCode(x_T, seed)
 
     @inference
     def predict(self, inputs: torch.Tensor, network: Callable) -> dict[str, torch.Tensor]:
-        """
-        Args:
-            inputs: images in [-1, 1], shape ``(B, C, *spatial)``.
-            network: a :class:`~monai_diffae.networks.DiffusionAutoencoder`.
+        """Of images and a network as :class:`PredictingInferer` says.
 
         Returns:
             ``z_sem`` ``(B, D)``; ``reconstruction``, shape and metadata of ``inputs``; and the report about x_T,
@@ -43,7 +43,3 @@ class ReconstructionInferer(Inferer):
         code = self.stochastic_code.with_report(images, network, z_sem, self.inferer)
         reconstruction = self.inferer.decode(z_sem, code.x_T, network)
         return {"z_sem": z_sem, "reconstruction": like_input(reconstruction, inputs)} | code.report()
-
-    def __call__(self, inputs: torch.Tensor, network: Callable) -> torch.Tensor:  # type: ignore[override]
-        """The reconstruction of :meth:`predict`."""
-        return self.predict(inputs, network)["reconstruction"]

@@ -1,32 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import functools
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import ignite.distributed as idist
-import monai
 import torch
 import torch.nn as nn
 from monai.inferers import Inferer
 
-from monai_diffae.inferers.fingerprints import fingerprint
 from monai_diffae.inferers.inference import inference
 from monai_diffae.inferers.metadata import like_input, plain
+from monai_diffae.support.atomic_files import PARTIAL
+from monai_diffae.support.fingerprints import code_fingerprint, fingerprint
+from monai_diffae.support.kept import Kept, made_from
 
 __all__ = ["RememberingInferer"]
+
+_HASH = "[0-9a-f]" * 64
 
 
 class RememberingInferer(Inferer):
     """Keeps what another inferer gives for an image in a file, and takes it from there the next time.
 
     So a run that was interrupted goes on where it stopped, in whatever batches: what was computed before is read. A
-    result is used for the same image, the same weights, and an inferer with the same settings only (see
-    :func:`~monai_diffae.inferers.fingerprints.fingerprint`), by the same code.
+    result is used for the same image, the same weights, and an inferer with the same settings only, by the same code:
+    each has its :func:`~monai_diffae.support.fingerprints.fingerprint` in the file's name. Inferers say themselves what
+    their results depend on, in ``depends_on``.
 
     Args:
         inferer: with a method ``predict(inputs, network, **others)`` that gives a dictionary of tensors with the batch
@@ -34,14 +36,19 @@ class RememberingInferer(Inferer):
             ``inputs``.
         folder: for the files, ``<hash>.pt`` each; made when it is needed.
         enabled: False computes everything and keeps nothing.
+        part: images that are computed before they are written, at most: a run that is stopped loses no more.
+
+    Raises:
+        ValueError: for a ``part`` below 1.
     """
 
-    def __init__(self, inferer: Any, folder: str | os.PathLike, enabled: bool = True) -> None:
+    def __init__(self, inferer: Any, folder: str | os.PathLike, enabled: bool = True, part: int = 128) -> None:
+        if part < 1:
+            raise ValueError(f"part must be 1 or more, got {part}.")
         self.inferer = inferer
         self.folder = Path(folder)
         self.enabled = enabled
-        self._settings: str | None = None
-        self._weights: tuple[tuple, str] = ((), "")
+        self.part = part
 
     @inference
     def predict(
@@ -57,14 +64,16 @@ class RememberingInferer(Inferer):
         if not self.enabled:
             return self.inferer.predict(inputs, network, **others)
         images = plain(inputs)
-        paths = self._paths(images, network, others)
-        results = [self._read(path) for path in paths]
+        kept = self._kept(images, network, others)
+        results = [one.read() for one in kept]
         missing = [k for k, result in enumerate(results) if result is None]
-        if missing:
-            computed = self.inferer.predict(images[missing], network, **_select(others, missing))
-            for place, k in enumerate(missing):
-                results[k] = {key: plain(value[place]).cpu() for key, value in computed.items()}
-                self._write(paths[k], results[k])
+        for start in range(0, len(missing), self.part):
+            part = missing[start : start + self.part]
+            computed = self.inferer.predict(images[part], network, **_select(others, part))
+            computed = {key: plain(value).cpu() for key, value in computed.items()}
+            for place, k in enumerate(part):
+                results[k] = {key: value[place].clone() for key, value in computed.items()}
+                kept[k].write(results[k])
         batch = {key: torch.stack([r[key] for r in results]).to(images.device) for key in results[0]}
         shape = images.shape[1:]
         return {
@@ -76,8 +85,9 @@ class RememberingInferer(Inferer):
         """Delete the files, when all processes have come here: for the end of a run, whose results are written."""
         idist.barrier()
         if idist.get_rank() == 0 and self.folder.is_dir():
-            for path in list(self.folder.glob("[0-9a-f]" * 64 + ".pt*")):  # and .partial ones of killed runs
-                path.unlink()
+            for name in (f"{_HASH}.pt*", f"{PARTIAL}*.{_HASH}.pt"):  # and those of killed runs
+                for path in list(self.folder.glob(name)):
+                    path.unlink()
             if not any(self.folder.iterdir()):
                 self.folder.rmdir()
 
@@ -87,37 +97,22 @@ class RememberingInferer(Inferer):
         """As :meth:`predict`."""
         return self.predict(inputs, network, **others)
 
-    def _paths(self, images: torch.Tensor, network: nn.Module, others: Mapping) -> list[Path]:
-        if self._settings is None:  # once: the scheduler's grid moves while it is used
-            self._settings = fingerprint(self.inferer)
-        state = tuple((p.data_ptr(), p._version) for p in network.state_dict(keep_vars=True).values())
-        if state != self._weights[0]:
-            self._weights = (state, fingerprint(network))
-        common = f"{self._settings} {self._weights[1]} {images.device.type} {_code()}"
-        return [self.folder / f"{fingerprint([common, images[k], _select(others, k)])}.pt" for k in range(len(images))]
-
-    @staticmethod
-    def _read(path: Path) -> dict[str, torch.Tensor] | None:
-        try:
-            return torch.load(path, map_location="cpu", weights_only=True)
-        except Exception:  # missing, or damaged in any of many ways: it can be computed again
-            return None
-
-    @staticmethod
-    def _write(path: Path, result: Mapping[str, torch.Tensor]) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-        torch.save({key: value.clone() for key, value in result.items()}, partial)
-        os.replace(partial, path)
+    def _kept(self, images: torch.Tensor, network: nn.Module, others: Mapping) -> list[Kept]:
+        common = made_from(settings=self.inferer, network=network, device=images.device.type) | {
+            "code": code_fingerprint()
+        }
+        images, others = images.cpu(), _on_cpu(others)
+        bases = [common | made_from(image=images[k], others=_select(others, k)) for k in range(len(images))]
+        return [Kept(self.folder / f"{fingerprint(basis)}.pt", basis) for basis in bases]
 
 
-@functools.cache
-def _code() -> str:
-    """Of this package every line, and the versions of what it runs on: results of other code are not the same."""
-    digest = hashlib.sha256(f"{torch.__version__} {monai.__version__}".encode())
-    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+def _on_cpu(batches: Any) -> Any:
+    """All of them, in one copy each."""
+    if isinstance(batches, torch.Tensor):
+        return plain(batches).cpu()
+    if isinstance(batches, Mapping):
+        return {name: _on_cpu(batch) for name, batch in batches.items()}
+    return [_on_cpu(batch) for batch in batches]
 
 
 def _select(batches: Any, index: int | list[int]) -> Any:

@@ -4,17 +4,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from monai.inferers import Inferer
 
 from monai_diffae.inferers.autoencoding import DiffusionAutoencoderInferer
 from monai_diffae.inferers.inference import inference
 from monai_diffae.inferers.metadata import like_input, plain
+from monai_diffae.inferers.predicting import PredictingInferer
 from monai_diffae.inferers.stochastic_code import StochasticCode
 
 __all__ = ["SamplingInferer"]
 
 
-class SamplingInferer(Inferer):
+class SamplingInferer(PredictingInferer):
     """Images from nothing: z_sem from the latent diffusion, x_T from a normal distribution, decoded.
 
     The k-th image is a function of (seed, k), whatever else is in its batch.
@@ -34,6 +34,9 @@ class SamplingInferer(Inferer):
     Raises:
         ValueError: for another ``x_T``.
     """
+
+    called_for = "sample"
+    depends_on = ("inferer", "latent_sampler", "image_shape", "stochastic_code")
 
     def __init__(
         self,
@@ -74,11 +77,6 @@ class SamplingInferer(Inferer):
         indices = numbers.flatten().tolist()
         latents = self.latent_sampler(indices, numbers.device)
         like = torch.empty((1, *self.image_shape), device=numbers.device)
-        numbered = indices if self.x_T == "random" else [0]  # zeros are the same for all
-        x_T = torch.cat([self.stochastic_code.draw(like, k, network) for k in numbered])
+        x_T = self.stochastic_code.draw_all(like, indices, network)
         sample = self.inferer.decode(latents["z_sem"], x_T, network)
         return latents | {"sample": like_input(sample, inputs)}
-
-    def __call__(self, inputs: torch.Tensor, network: Callable) -> torch.Tensor:  # type: ignore[override]
-        """The samples of :meth:`predict`."""
-        return self.predict(inputs, network)["sample"]

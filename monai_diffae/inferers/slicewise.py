@@ -31,6 +31,8 @@ class SlicewiseInferer(Inferer):
         >>> reconstruction = inferer(volume[None], network)  # (1, C, X, Y, Z)
     """
 
+    depends_on = ("inferer",)
+
     def __init__(self, inferer: Inferer, batch_size: int = 16) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}.")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -29,6 +29,8 @@ class StochasticCode:
         ValueError: for another ``x_T``.
     """
 
+    depends_on = ("x_T", "seed")
+
     def __init__(self, x_T: str = "encode", seed: int = 0) -> None:
         if x_T not in ("encode", "random", "zeros"):
             raise ValueError(f"x_T must be 'encode', 'random' or 'zeros', got {x_T!r}.")
@@ -53,8 +55,13 @@ class StochasticCode:
 
     def draw(self, images: torch.Tensor, k: int = 0, network: Callable | None = None) -> torch.Tensor:
         """The k-th random x_T, or zeros, for images of this shape, ``(1, C, *spatial)``, and this network."""
+        return self.draw_all(images, [k], network)
+
+    def draw_all(self, images: torch.Tensor, ks: Sequence[int], network: Callable | None = None) -> torch.Tensor:
+        """The draws of these numbers, ``(K, C, *spatial)``, or ``(1, C, *spatial)`` of zeros, which all share. They are
+        made on the CPU, so that they are the same everywhere, and copied at once."""
         shape = (1, *code_shape(images.shape[1:], network))
         if self.x_T == "zeros":
             return plain(images).new_zeros(shape)
-        generator = torch.Generator().manual_seed(derive_seed(self.seed, k))
-        return torch.randn(shape, generator=generator).to(plain(images))
+        generators = [torch.Generator().manual_seed(derive_seed(self.seed, k)) for k in ks]
+        return torch.cat([torch.randn(shape, generator=each) for each in generators]).to(plain(images))

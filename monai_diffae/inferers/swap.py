@@ -4,21 +4,24 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from monai.inferers import Inferer
 
 from monai_diffae.inferers.autoencoding import DiffusionAutoencoderInferer
 from monai_diffae.inferers.inference import inference
 from monai_diffae.inferers.metadata import like_input, plain
+from monai_diffae.inferers.predicting import PredictingInferer
 
 __all__ = ["SwapInferer"]
 
 
-class SwapInferer(Inferer):
+class SwapInferer(PredictingInferer):
     """z_sem of one image with x_T of another, and the reverse: which of the two codes holds what.
 
     Args:
         inferer: the loops, with their numbers of steps.
     """
+
+    called_for = "swap"
+    depends_on = ("inferer",)
 
     def __init__(self, inferer: DiffusionAutoencoderInferer) -> None:
         self.inferer = inferer
@@ -55,9 +58,3 @@ class SwapInferer(Inferer):
             "swap": like_input(swapped[:, 0], inputs),
             "swap_reversed": like_input(swapped[:, 1], inputs_to),
         }
-
-    def __call__(  # type: ignore[override]
-        self, inputs: torch.Tensor, network: Callable, inputs_to: torch.Tensor
-    ) -> torch.Tensor:
-        """The images of :meth:`predict` with z_sem of ``inputs`` and x_T of ``inputs_to``."""
-        return self.predict(inputs, network, inputs_to)["swap"]

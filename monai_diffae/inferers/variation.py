@@ -4,17 +4,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from monai.inferers import Inferer
 
 from monai_diffae.inferers.autoencoding import DiffusionAutoencoderInferer
 from monai_diffae.inferers.inference import inference
 from monai_diffae.inferers.metadata import like_input, plain
+from monai_diffae.inferers.predicting import PredictingInferer
 from monai_diffae.inferers.stochastic_code import StochasticCode
 
 __all__ = ["VariationInferer"]
 
 
-class VariationInferer(Inferer):
+class VariationInferer(PredictingInferer):
     """One z_sem, many x_T: what an image's semantic code leaves open.
 
     Args:
@@ -26,6 +26,9 @@ class VariationInferer(Inferer):
         ValueError: for fewer than one variation.
     """
 
+    called_for = "variations"
+    depends_on = ("inferer", "num_variations", "stochastic_code")
+
     def __init__(self, inferer: DiffusionAutoencoderInferer, num_variations: int = 6, seed: int = 0) -> None:
         if num_variations < 1:
             raise ValueError(f"num_variations must be 1 or more, got {num_variations}.")
@@ -35,10 +38,7 @@ class VariationInferer(Inferer):
 
     @inference
     def predict(self, inputs: torch.Tensor, network: Callable) -> dict[str, torch.Tensor]:
-        """
-        Args:
-            inputs: images in [-1, 1], shape ``(B, C, *spatial)``.
-            network: a :class:`~monai_diffae.networks.DiffusionAutoencoder`.
+        """Of images and a network as :class:`PredictingInferer` says.
 
         Returns:
             ``z_sem`` ``(B, D)``; ``variations``, shape ``(B, num_variations, C, *spatial)``; ``variation_std``, their
@@ -46,7 +46,8 @@ class VariationInferer(Inferer):
         """
         images = plain(inputs)
         z_sem = self.inferer.encode(images, network)
-        codes = [(z_sem, self.stochastic_code.draw(images, k, network)) for k in range(self.num_variations)]
+        draws = self.stochastic_code.draw_all(images, range(self.num_variations), network)
+        codes = [(z_sem, x_T) for x_T in draws.split(1)]
         variations = self.inferer.decode_series(codes, network)
         spread = variations.std(dim=1, correction=0)
         return {
@@ -54,7 +55,3 @@ class VariationInferer(Inferer):
             "variations": like_input(variations, inputs),
             "variation_std": like_input(spread, inputs),
         }
-
-    def __call__(self, inputs: torch.Tensor, network: Callable) -> torch.Tensor:  # type: ignore[override]
-        """The variations of :meth:`predict`."""
-        return self.predict(inputs, network)["variations"]

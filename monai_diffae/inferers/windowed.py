@@ -29,9 +29,19 @@ class WindowedInferer(Inferer):
         >>> WindowedInferer(ReconstructionInferer(loops), windows).predict(images, network)  # doctest: +SKIP
     """
 
+    depends_on = ("inferer", "window_settings")
+
     def __init__(self, inferer: Any, windows: SlidingWindowInferer) -> None:
         self.inferer = inferer
         self.windows = windows
+
+    @property
+    def window_settings(self) -> dict[str, Any]:
+        """Of the windows, what decides on the images."""
+        return {
+            name: getattr(self.windows, name)
+            for name in ("roi_size", "overlap", "mode", "sigma_scale", "padding_mode", "cval")
+        }
 
     @torch.no_grad()
     def predict(self, inputs: torch.Tensor, network: Callable) -> dict[str, torch.Tensor]:

@@ -10,8 +10,10 @@ from typing import Any
 
 import ignite.distributed as idist
 import torch
-from ignite.engine import Engine, Events
+from ignite.engine import Engine
 
+from monai_diffae.results.evaluator_handler import EvaluatorHandler
+from monai_diffae.support.atomic_files import replacing
 from monai_diffae.support.groups import group_numbers
 from monai_diffae.support.words import names_in
 
@@ -20,7 +22,7 @@ __all__ = ["AttributeFitter"]
 logger = logging.getLogger(__name__)
 
 
-class AttributeFitter:
+class AttributeFitter(EvaluatorHandler):
     """Collects z_sem and labels while an evaluator runs over a data set, then fits directions and writes them.
 
     Args:
@@ -58,9 +60,7 @@ class AttributeFitter:
         """
         if idist.get_world_size() > 1:
             raise ValueError(f"Directions are fitted by one process, not by {idist.get_world_size()}: start one.")
-        engine.add_event_handler(Events.EPOCH_STARTED, self._start)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
-        engine.add_event_handler(Events.COMPLETED, self._fit)
+        super().attach(engine)
 
     def _start(self, engine: Engine) -> None:
         self._z_sem: list[torch.Tensor] = []
@@ -78,7 +78,7 @@ class AttributeFitter:
                     )
                 values.append(float(item[name]))
 
-    def _fit(self, engine: Engine) -> None:
+    def _finish(self, engine: Engine) -> None:
         labels = {name: torch.tensor(values) for name, values in self._labels.items()}
         directions = self.fit(torch.stack(self._z_sem), labels, group_numbers(self._belonging))
         directions.save(self.filename)
@@ -101,13 +101,10 @@ def _in_words(row: Mapping[str, Any]) -> str:
 
 
 def _write_table(path: Path, rows: Mapping[str, Mapping[str, Any]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "w", newline="") as f:
+    with replacing(path) as partial, open(partial, "w", newline="") as f:
         table = csv.writer(f)
         for i, (name, row) in enumerate(rows.items()):
             if i == 0:
                 table.writerow(["attribute", *row])
             cells = [f"{cell:.4g}" if isinstance(cell, float) else cell for cell in row.values()]  # None: empty
             table.writerow([name, *cells])
-    os.replace(partial, path)

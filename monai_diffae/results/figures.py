@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from ignite.engine import Engine, Events
+from ignite.engine import Engine
 from monai.utils import convert_to_tensor
 
 from monai_diffae.results.chain_stretches import chain_stretches
 from monai_diffae.results.cuts import cut_names, cut_places, cut_volume
+from monai_diffae.results.evaluator_handler import EvaluatorHandler
 from monai_diffae.results.panels import FigureRow, FigureStyle, caption_keys, check_columns, image_keys, save_figure
 from monai_diffae.results.sources import following_images, source_file
 from monai_diffae.support.names import source_stem
@@ -20,7 +21,7 @@ from monai_diffae.support.names import source_stem
 __all__ = ["FigureSaver"]
 
 
-class FigureSaver:
+class FigureSaver(EvaluatorHandler):
     """Draws results of an evaluator: a row an item, a column an image. A volume has three rows, orthogonal cuts of it.
 
     An item of a chain (:class:`~monai_diffae.data.ImageChains`) has a row, or three, from each image to the next.
@@ -73,15 +74,6 @@ class FigureSaver:
         self.data_root_dir = data_root_dir
         self.spatial_dims = spatial_dims
         self.cuts_at = cuts_at
-
-    def attach(self, engine: Engine) -> None:
-        """
-        Args:
-            engine: an evaluator whose batch and output are lists of dictionaries (MONAI's ``decollate=True``).
-        """
-        engine.add_event_handler(Events.EPOCH_STARTED, self._start)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
-        engine.add_event_handler(Events.COMPLETED, self._draw)
 
     def _start(self, engine: Engine) -> None:
         self._rows: list[list[dict]] = []  # of each item
@@ -146,7 +138,7 @@ class FigureSaver:
         low = self.max_rows // 2
         return rows if len(rows) <= self.max_rows else rows[: self.max_rows - low] + rows[len(rows) - low :]
 
-    def _draw(self, engine: Engine) -> None:
+    def _finish(self, engine: Engine) -> None:
         if not self._rows:
             return
         if self.rank_by is not None:

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from ignite.engine import Engine, Events
+from ignite.engine import Engine
 from monai.utils import convert_to_tensor
 from PIL import Image
 
 from monai_diffae.results.cuts import cut_places, cut_volume
+from monai_diffae.results.evaluator_handler import EvaluatorHandler
+from monai_diffae.support.atomic_files import replacing
 
 __all__ = ["MontageSaver"]
 
@@ -20,7 +22,7 @@ _GAP = 2  # pixels between two images
 _MIN_SIDE = 64  # smaller images are enlarged by whole factors, their pixels kept square
 
 
-class MontageSaver:
+class MontageSaver(EvaluatorHandler):
     """Draws the first results of an evaluator side by side, in about as many rows as columns.
 
     A volume is shown by three orthogonal cuts through its middle, side by side.
@@ -59,15 +61,6 @@ class MontageSaver:
         self.y_up = y_up
         self.spatial_dims = spatial_dims
 
-    def attach(self, engine: Engine) -> None:
-        """
-        Args:
-            engine: an evaluator whose output is a list of dictionaries (MONAI's ``decollate=True``).
-        """
-        engine.add_event_handler(Events.EPOCH_STARTED, self._start)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
-        engine.add_event_handler(Events.COMPLETED, self._draw)
-
     def _start(self, engine: Engine) -> None:
         self._images: list[np.ndarray] = []
 
@@ -92,7 +85,7 @@ class MontageSaver:
             [np.pad(values, ((0, height - len(values)), (0, 0), (0, 0))) for values in pixels], axis=1
         )
 
-    def _draw(self, engine: Engine) -> None:
+    def _finish(self, engine: Engine) -> None:
         if not self._images:
             return
         columns = math.ceil(math.sqrt(len(self._images)))
@@ -102,7 +95,5 @@ class MontageSaver:
         for i, image in enumerate(self._images):
             top, left = i // columns * height, i % columns * width
             canvas[top : top + image.shape[0], left : left + image.shape[1]] = image
-        self.filename.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.filename.with_name(self.filename.name + ".partial")
-        Image.fromarray(canvas).save(partial, format="PNG")
-        os.replace(partial, self.filename)
+        with replacing(self.filename) as partial:
+            Image.fromarray(canvas).save(partial, format="PNG")

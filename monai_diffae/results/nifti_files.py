@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 from monai.utils import convert_to_numpy
 
+from monai_diffae.support.atomic_files import replacing
 from monai_diffae.support.names import NIBABEL_EXTENSIONS
 
 __all__ = ["StoredVolume", "read_stored_volume", "save_nifti"]
@@ -19,10 +20,8 @@ __all__ = ["StoredVolume", "read_stored_volume", "save_nifti"]
 
 def save_nifti(image: nib.Nifti1Image, path: Path) -> None:
     """Write ``path``; it appears when it is complete. Missing folders are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial.{path.name}")  # keeps the extension, from which nibabel knows the format
-    nib.save(image, partial)
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        nib.save(image, partial)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import torch
 from matplotlib.figure import Figure
 
 from monai_diffae.results.panel_layout import PanelLayout
+from monai_diffae.support.atomic_files import replacing
 
 __all__ = ["FigureRow", "FigureStyle", "caption_keys", "check_columns", "image_keys", "save_figure"]
 
@@ -93,10 +93,8 @@ def save_figure(
         style: of all images.
         heading: above all.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    draw_figure(columns, rows, style, heading).savefig(partial, format="png", dpi="figure")
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        draw_figure(columns, rows, style, heading).savefig(partial, format="png", dpi="figure")
 
 
 def draw_figure(

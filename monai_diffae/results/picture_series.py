@@ -6,17 +6,19 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from ignite.engine import Engine, Events
+from ignite.engine import Engine
 from monai.utils import convert_to_tensor
 from PIL import Image
 
+from monai_diffae.results.evaluator_handler import EvaluatorHandler
 from monai_diffae.results.sources import result_stem, source_file
+from monai_diffae.support.atomic_files import replacing
 from monai_diffae.support.finite import check_finite
 
 __all__ = ["PictureSeriesSaver"]
 
 
-class PictureSeriesSaver:
+class PictureSeriesSaver(EvaluatorHandler):
     """Writes results as PNG files at the size that they have, a series as numbered ones.
 
     Written is ``<output_dir>/<stem>_<postfix>.png``, or ``<stem>_<postfix>_<k>.png`` for the k-th of a series, with as
@@ -41,14 +43,7 @@ class PictureSeriesSaver:
         self.keys = dict(keys)
         self.data_root_dir = data_root_dir
 
-    def attach(self, engine: Engine) -> None:
-        """
-        Args:
-            engine: an evaluator whose batch and output are lists of dictionaries (MONAI's ``decollate=True``).
-        """
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._write)
-
-    def _write(self, engine: Engine) -> None:
+    def _collect(self, engine: Engine) -> None:
         for item, output in zip(engine.state.batch, engine.state.output):
             stem = result_stem(item, self.data_root_dir)
             for key, postfix in self.keys.items():
@@ -65,8 +60,5 @@ class PictureSeriesSaver:
 
     def _save(self, picture: torch.Tensor, name: str) -> None:
         pixels = ((picture.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
-        path = self.output_dir / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(partial, format="PNG")
-        os.replace(partial, path)
+        with replacing(self.output_dir / name) as partial:
+            Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(partial, format="PNG")

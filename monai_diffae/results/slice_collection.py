@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ignite.engine import Engine, Events
+from ignite.engine import Engine
 from monai.utils import convert_to_tensor
 
+from monai_diffae.results.evaluator_handler import EvaluatorHandler
 from monai_diffae.results.sources import result_stem, source_file
 from monai_diffae.support.finite import check_finite
 
 __all__ = ["SliceCollector"]
 
 
-class SliceCollector:
+class SliceCollector(EvaluatorHandler):
     """Collects results of slices until a volume is complete, or takes volumes; what is done with it, subclasses say.
 
     Slices of a volume must follow each other, as :class:`~monai_diffae.data.VolumeSlices` gives them; they may be
@@ -47,14 +48,9 @@ class SliceCollector:
         self.spatial_dims = spatial_dims
 
     def attach(self, engine: Engine) -> None:
-        """
-        Args:
-            engine: an evaluator whose batch and output are lists of dictionaries (MONAI's ``decollate=True``).
-        """
+        """As every handler's; where nothing is collected, nothing is done."""
         if self._collected:
-            engine.add_event_handler(Events.EPOCH_STARTED, self._start)
-            engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
-            engine.add_event_handler(Events.COMPLETED, self._complete)
+            super().attach(engine)
 
     def _write_volume(self, volume: int, stem: str, slices: Sequence[dict[str, Any]]) -> None:
         """
@@ -84,7 +80,10 @@ class SliceCollector:
             if self.spatial_dims == 3:
                 self._complete()
 
-    def _complete(self, engine: Engine | None = None) -> None:
+    def _finish(self, engine: Engine) -> None:
+        self._complete()
+
+    def _complete(self) -> None:
         if self._volume is not None:
             self._write_volume(self._volume, self._stem, self._slices)
         self._slices, self._volume = [], None

@@ -14,7 +14,9 @@ from monai.transforms import Compose
 from monai_diffae.results.nifti_files import StoredVolume, read_stored_volume, save_nifti
 from monai_diffae.results.slice_collection import SliceCollector
 from monai_diffae.results.source_grid import PlacedSlices, place_slices
-from monai_diffae.results.written_files import WrittenFiles, digest_of
+from monai_diffae.results.written_files import WrittenFiles
+from monai_diffae.support.fingerprints import file_states
+from monai_diffae.support.kept import made_from
 
 __all__ = ["SourceVolumeSaver"]
 
@@ -92,7 +94,7 @@ class SourceVolumeSaver(SliceCollector):
         series = {key: self._is_series(slices, key) for key in self._collected}
         indices = self._indices(slices)
         paths = [self.output_dir / f"{stem}_{entry['postfix']}.nii.gz" for entry in self.files]
-        written = WrittenFiles(self.output_dir, stem, self._digest(image, source, stacks, indices))
+        written = WrittenFiles(self.output_dir, stem, self._basis(image, source, stacks, indices))
         if not self.overwrite and written.are(paths):
             return
         stored = read_stored_volume(source, self.channel, self.load)
@@ -122,14 +124,16 @@ class SourceVolumeSaver(SliceCollector):
         difference[placed.box][covered] = result[covered]
         return difference.reshape(stored.numbers.shape[:3])
 
-    def _digest(
-        self, image: MetaTensor, source: str, stacks: Mapping[str, torch.Tensor], indices: Sequence[int]
-    ) -> str:
-        """Of all that the files depend on."""
-        status = os.stat(source)
-        settings = [self.files, self.channel, indices, os.path.abspath(source), status.st_size, status.st_mtime_ns]
-        settings = [settings, image.affine.tolist(), list(stacks)]
-        return digest_of(settings, [image.as_tensor(), *stacks.values()])
+    def _basis(
+        self, image: MetaTensor, source: str | Sequence[str], stacks: Mapping[str, torch.Tensor], indices: Sequence[int]
+    ) -> dict[str, str]:
+        """All that the files depend on."""
+        return made_from(
+            source=file_states([source] if isinstance(source, (str, os.PathLike)) else source),
+            image=[image.as_tensor(), image.affine],
+            results=stacks,
+            settings=[self.files, self.channel, indices],
+        )
 
 
 def _warn_of_thick_slices(

@@ -12,6 +12,8 @@ from typing import Any
 
 from monai.utils import optional_import
 
+from monai_diffae.support.atomic_files import replacing
+
 __all__ = ["CsvFile", "ParquetFile", "table_file_class"]
 
 Row = tuple[Mapping[str, Any], Mapping[str, Any]]
@@ -90,13 +92,12 @@ class ParquetFile:
     def join(first: Path, others: Sequence[Path]) -> None:
         """Put the rows of other files behind those of the first."""
         _, parquet = _pyarrow(first)
-        joined = first.with_name(f"{first.name}.joined")
-        with parquet.ParquetWriter(joined, parquet.read_schema(first)) as writer:
+        schema = parquet.read_schema(first)
+        with replacing(first) as joined, parquet.ParquetWriter(joined, schema) as writer:
             for part in (first, *others):
                 with parquet.ParquetFile(part) as file:
                     for group in range(file.num_row_groups):
                         writer.write_table(file.read_row_group(group))
-        os.replace(joined, first)
 
 
 def table_file_class(filename: str | os.PathLike, formats: Sequence[str]) -> type[CsvFile] | type[ParquetFile]:

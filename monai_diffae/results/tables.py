@@ -8,17 +8,19 @@ from typing import Any
 
 import ignite.distributed as idist
 import torch
-from ignite.engine import Engine, Events
+from ignite.engine import Engine
 
+from monai_diffae.results.evaluator_handler import EvaluatorHandler
 from monai_diffae.results.sources import following_images, source_file
 from monai_diffae.results.table_files import table_file_class
-from monai_diffae.semantics.edit_way import edit_way
-from monai_diffae.support.words import names_in
+from monai_diffae.results.typicality import TypicalityCheck
+from monai_diffae.semantics.edits import Edit, given_edit
+from monai_diffae.support.atomic_files import partial_path
 
 __all__ = ["EditsTableSaver", "LatentsTableSaver"]
 
 
-class _ItemTableSaver:
+class _ItemTableSaver(EvaluatorHandler):
     """A table with rows for each item of an evaluator, which start with its file, and its slice if it is one.
 
     Rows are streamed to a temporary file, which takes the table's name when the run has ended. Of several processes
@@ -43,6 +45,12 @@ class _ItemTableSaver:
         """The further cells of an item's rows, by column, from the evaluator's output for it."""
         raise NotImplementedError(f"{type(self).__name__} says nothing about an item.")
 
+    def placed_rows(self, item: Mapping[str, Any], output: Mapping[str, Any]) -> Iterator[tuple[dict, dict]]:
+        """The rows of an item: their first cells and their further ones."""
+        place = self.place(item)
+        for row in self.rows(output):
+            yield place, row
+
     def parts(self, item: Mapping[str, Any], output: Mapping[str, Any]) -> Iterator[tuple[Mapping, Mapping]]:
         """What has a place and rows of its own: the item and the evaluator's output for it."""
         yield item, output
@@ -52,27 +60,18 @@ class _ItemTableSaver:
         place = {"file": source_file(item, self.data_root_dir)}
         return place | ({"slice": int(item["slice"])} if "slice" in item else {})
 
-    def attach(self, engine: Engine) -> None:
-        """
-        Args:
-            engine: an evaluator whose output is a list of dictionaries (MONAI's ``decollate=True``).
-        """
-        engine.add_event_handler(Events.EPOCH_STARTED, self._open)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._append)
-        engine.add_event_handler(Events.COMPLETED, self._close)
-
     def _partial_of(self, rank: int) -> Path:
-        return self.filename.with_name(f"{self.filename.name}{f'.{rank}' if rank else ''}.partial")
+        return partial_path(self.filename, rank)
 
-    def _open(self, engine: Engine) -> None:
+    def _start(self, engine: Engine) -> None:
         self.filename.parent.mkdir(parents=True, exist_ok=True)
         self._file = self._file_class(self._partial_of(idist.get_rank()))
 
-    def _append(self, engine: Engine) -> None:
+    def _collect(self, engine: Engine) -> None:
         items = (part for whole in zip(engine.state.batch, engine.state.output) for part in self.parts(*whole))
-        self._file.write([(self.place(item), row) for item, output in items for row in self.rows(output)])
+        self._file.write([row for item, output in items for row in self.placed_rows(item, output)])
 
-    def _close(self, engine: Engine) -> None:
+    def _finish(self, engine: Engine) -> None:
         self._file.close()
         idist.barrier()  # all rows are written
         if idist.get_rank() > 0:
@@ -103,6 +102,9 @@ class LatentsTableSaver(_ItemTableSaver):
         data_root_dir: files in it are named relative to it.
         numbers: keys of the output with a number an item, for a column each before z_sem; one that the output does not
             hold (of a workflow that encodes nothing, say) has no column.
+        typicality_path: file of :class:`~monai_diffae.semantics.LatentTypicality`, for a column ``typicality`` before
+            z_sem and one warning of codes that are beyond all that it knows; a file that is not there is said to be
+            missing. ``None`` for no column.
 
     Raises:
         ValueError: for a file that is neither ``.csv`` nor ``.parquet``.
@@ -112,15 +114,27 @@ class LatentsTableSaver(_ItemTableSaver):
     formats = ("csv", "parquet")
 
     def __init__(
-        self, filename: str | os.PathLike, data_root_dir: str | os.PathLike = "", numbers: Sequence[str] = ()
+        self,
+        filename: str | os.PathLike,
+        data_root_dir: str | os.PathLike = "",
+        numbers: Sequence[str] = (),
+        typicality_path: str | os.PathLike | None = None,
     ) -> None:
         super().__init__(filename, data_root_dir)
         self.numbers = tuple(numbers)
+        self._typicality = None if typicality_path is None else TypicalityCheck(typicality_path)
         self._joined: set[tuple[str, int]] = set()  # images of pairs and chains that have their row
 
-    def _open(self, engine: Engine) -> None:
-        super()._open(engine)
+    def _start(self, engine: Engine) -> None:
+        super()._start(engine)
         self._joined.clear()
+        if self._typicality is not None:
+            self._typicality.start()
+
+    def _finish(self, engine: Engine) -> None:
+        super()._finish(engine)
+        if self._typicality is not None:
+            self._typicality.warn()
 
     def parts(self, item: Mapping[str, Any], output: Mapping[str, Any]) -> Iterator[tuple[Mapping, Mapping]]:
         images = following_images(item)
@@ -147,6 +161,11 @@ class LatentsTableSaver(_ItemTableSaver):
             place |= dict(zip(("x_mm", "y_mm", "z_mm"), world.tolist()))  # zip leaves out the 1 at the end
         return place
 
+    def placed_rows(self, item: Mapping[str, Any], output: Mapping[str, Any]) -> Iterator[tuple[dict, dict]]:
+        for place, row in super().placed_rows(item, output):
+            cells = {} if self._typicality is None else self._typicality.cells(output["z_sem"], place)
+            yield place, cells | row
+
     def rows(self, output: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         z_sem = output["z_sem"].flatten().tolist()
         yield {n: float(output[n]) for n in self.numbers if n in output} | {
@@ -164,56 +183,35 @@ class EditsTableSaver(_ItemTableSaver):
     The columns are ``attribute``, ``along`` (its direction), ``amount``, ``target`` or ``to_class_mean``, ``step``
     (where there are several to it), ``score_before``, ``score_after`` and ``extrapolation`` (standard deviations
     outside the training data's scores; ``nan`` where those are not known), from what
-    :meth:`monai_diffae.inferers.ManipulationInferer.predict` gives.
+    :meth:`monai_diffae.inferers.ManipulationInferer.predict` gives. For each attribute whose score is kept there are
+    ``kept_<name>_before``, ``kept_<name>_after`` and ``kept_<name>_reencoded``.
 
     Args:
         filename: CSV file.
-        attribute: that is edited.
-        amount: of the edits; one, or a list for a series.
-        target: or their target.
+        edit: the one that is made.
         data_root_dir: files in it are named relative to it.
-        num_steps: of the way to the one edit.
         numbers: keys of the output with a number an edit, for a further column each.
-        keep: attributes whose scores are kept: for each the columns ``kept_<name>_before``, ``kept_<name>_after`` and
-            ``kept_<name>_reencoded``.
-        to_class_mean: or their share of the way to the class mean.
-        along: direction of the edits, ``weight`` or ``pattern``, for the column of that name.
-
-    Raises:
-        ValueError: unless exactly one of ``amount``, ``target`` and ``to_class_mean`` is given.
+        old: what ``edit`` holds, as this class took it in version 0.1.0; with a DeprecationWarning until 0.3.0.
     """
 
     def __init__(
         self,
         filename: str | os.PathLike,
-        attribute: str,
-        amount: float | Sequence[float] | None = None,
-        target: float | str | Sequence[float | str] | None = None,
+        edit: Edit | str | None = None,
         data_root_dir: str | os.PathLike = "",
-        num_steps: int = 1,
         numbers: Sequence[str] = (),
-        keep: str | Sequence[str] = (),
-        to_class_mean: float | Sequence[float] | None = None,
-        along: str = "weight",
+        **old: Any,
     ) -> None:
         super().__init__(filename, data_root_dir)
-        self.column, edits = edit_way(amount, target, to_class_mean)
-        self.attribute = attribute
-        self.along = along
-        self.edits = edits if isinstance(edits, (list, tuple)) else [edits] * num_steps
-        self.num_steps = num_steps
+        self.edit = given_edit(edit, old, "EditsTableSaver")
         self.numbers = tuple(numbers)
-        self.keep = tuple(names_in(keep))
 
     def rows(self, output: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         keys = ("score_after", "extrapolation", *self.numbers)
         measured = [torch.as_tensor(output[key]).flatten().tolist() for key in keys]
-        for i, (edit, *values) in enumerate(zip(self.edits, *measured, strict=True)):
+        for i, (columns, *values) in enumerate(zip(self.edit.columns, *measured, strict=True)):
             yield {
-                "attribute": self.attribute,
-                "along": self.along,
-                self.column: edit,
-                **({"step": f"{i + 1}/{self.num_steps}"} if self.num_steps > 1 else {}),
+                **columns,
                 "score_before": float(output["score"]),
                 **dict(zip(keys, values)),
                 **self._kept(output, i),
@@ -222,7 +220,7 @@ class EditsTableSaver(_ItemTableSaver):
     def _kept(self, output: Mapping[str, Any], i: int) -> dict[str, float]:
         """Scores of the kept attributes before and after the i-th edit."""
         cells = {}
-        for m, name in enumerate(self.keep):
+        for m, name in enumerate(self.edit.keep):
             for when in ("before", "after", "reencoded"):
                 scores = torch.as_tensor(output[f"kept_{when}"])  # (M,), or (N, M) after the edits of a series
                 cells[f"kept_{name}_{when}"] = float(scores[m] if scores.ndim == 1 else scores[i, m])

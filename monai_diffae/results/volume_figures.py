@@ -12,7 +12,8 @@ from ignite.engine import Engine
 from monai_diffae.results.cuts import AXES, cut_names, cut_places, cut_volume
 from monai_diffae.results.panels import FigureRow, FigureStyle, caption_keys, check_columns, image_keys, save_figure
 from monai_diffae.results.slice_collection import SliceCollector
-from monai_diffae.results.written_files import WrittenFiles, digest_of
+from monai_diffae.results.written_files import WrittenFiles
+from monai_diffae.support.kept import made_from
 
 __all__ = ["VolumeFigureSaver"]
 
@@ -82,10 +83,8 @@ class VolumeFigureSaver(SliceCollector):
     def _write_volume(self, volume: int, stem: str, slices: Sequence[dict[str, Any]]) -> None:
         path = self.output_dir / f"{stem}_figure.png"
         shown = self._shown(slices)
-        settings = [self.columns, self.max_rows, self.style.value_range, self.style.difference_range, stem]
-        settings.append([[one["slice"], one["affine"].tolist()] for one in shown])
-        digest = digest_of(settings, [one[key] for one in shown for key in self._collected])
-        written = WrittenFiles(self.output_dir, f"{stem}_figure", digest)
+        basis = made_from(settings=[self.columns, self.max_rows, self.style, stem], results=shown)
+        written = WrittenFiles(self.output_dir, f"{stem}_figure", basis)
         if not self.overwrite and written.are([path]):
             return
         rows = [row for one in shown for row in (self._cuts(one) if self.spatial_dims == 3 else [self._row(one)])]

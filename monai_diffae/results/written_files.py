@@ -1,25 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import torch
+from monai_diffae.support.fingerprints import code_fingerprint
+from monai_diffae.support.kept import Kept
 
-__all__ = ["WrittenFiles", "digest_of"]
-
-
-def digest_of(settings: Any, tensors: Iterable[torch.Tensor]) -> str:
-    """Of all that files depend on: what JSON can hold, and tensors with their shapes."""
-    digest = hashlib.sha256(json.dumps(settings).encode())
-    for tensor in tensors:
-        digest.update(f"{tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().cpu().numpy().tobytes())
-    return digest.hexdigest()
+__all__ = ["WrittenFiles"]
 
 
 class WrittenFiles:
@@ -28,28 +16,23 @@ class WrittenFiles:
     Args:
         output_dir: of the run.
         name: of the group of files, with folders.
-        digest: of all that they depend on.
+        basis: what they depend on beside this package (:func:`~monai_diffae.support.kept.made_from`).
     """
 
-    def __init__(self, output_dir: Path, name: str, digest: str) -> None:
-        self._record = output_dir / ".resume" / f"{name}.json"
-        self._digest = digest
+    def __init__(self, output_dir: Path, name: str, basis: Mapping[str, str]) -> None:
+        self._kept = Kept(output_dir / ".resume" / f"{name}.json", {**basis, "code": code_fingerprint()})
 
     def are(self, paths: Sequence[Path]) -> bool:
-        """Whether these files are there as they were written, from the same digest."""
-        try:
-            found = json.loads(self._record.read_text())
-        except (OSError, ValueError):
-            return False
-        return found == self._content(paths)
+        """Whether these files are there as they were written, from the same basis."""
+        found = self._kept.read()
+        return found is not None and found == self._states(paths)
 
     def record(self, paths: Sequence[Path]) -> None:
         """All of the files are complete."""
-        self._record.parent.mkdir(parents=True, exist_ok=True)
-        partial = self._record.with_name(self._record.name + ".partial")
-        partial.write_text(json.dumps(self._content(paths)))
-        os.replace(partial, self._record)
+        self._kept.write(self._states(paths))
 
-    def _content(self, paths: Sequence[Path]) -> dict:
-        states = {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in paths if path.exists()}
-        return {"digest": self._digest, "files": states} if len(states) == len(paths) else {}
+    @staticmethod
+    def _states(paths: Sequence[Path]) -> dict[str, list[int] | None]:
+        """Size and time of change by name; None for a file that is not there."""
+        status = {path.name: path.stat() if path.exists() else None for path in paths}
+        return {name: state and [state.st_size, state.st_mtime_ns] for name, state in status.items()}

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+from .grid import Grid as Grid
 from .invertible_ddim import InvertibleDDIMScheduler as InvertibleDDIMScheduler
 from .invertible_ddim import ddim_update as ddim_update
 from .multistep_ddim import MultistepDDIMScheduler as MultistepDDIMScheduler

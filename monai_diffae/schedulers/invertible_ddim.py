@@ -8,20 +8,15 @@ v = sqrt(alpha_bar) eps - sqrt(1 - alpha_bar) x_0.
 from __future__ import annotations
 
 import math
+from typing import Any
 
-import numpy as np
 import torch
 from monai.networks.schedulers import Scheduler
 from monai.utils import StrEnum, unsqueeze_right
 
+from monai_diffae.schedulers.grid import Grid, TimestepSpacing, spaced_timesteps
+
 __all__ = ["InvertibleDDIMScheduler", "ddim_update"]
-
-
-class TimestepSpacing(StrEnum):
-    LEADING = "leading"
-    TRAILING = "trailing"
-    LINSPACE = "linspace"
-    QUADRATIC = "quadratic"
 
 
 class Prediction(StrEnum):
@@ -47,26 +42,6 @@ def ddim_update(x: torch.Tensor, eps: torch.Tensor, alpha_bar_from: float, alpha
     return scale * x + (math.sqrt(1 - alpha_bar_to) - scale * math.sqrt(1 - alpha_bar_from)) * eps
 
 
-def _leading_grid(num_train_timesteps: int, num_inference_steps: int) -> np.ndarray:
-    for stride in range(1, num_train_timesteps + 1):
-        grid = np.arange(0, num_train_timesteps, stride)
-        if len(grid) == num_inference_steps:
-            return grid
-        if len(grid) < num_inference_steps:
-            break
-    raise ValueError(
-        f"No integer stride divides {num_train_timesteps} timesteps into {num_inference_steps} steps with "
-        "timestep_spacing='leading'; take another num_inference_steps, or the spacing 'trailing' or 'linspace'."
-    )
-
-
-def _quadratic_grid(num_train_timesteps: int, num_inference_steps: int) -> np.ndarray:
-    """``(T - 1) (i / (N - 1))^2``, rounded; where the lowest would coincide, each takes the next one that is free."""
-    grid = np.round((num_train_timesteps - 1) * np.linspace(1, 0, num_inference_steps) ** 2)[::-1]
-    i = np.arange(num_inference_steps)
-    return np.minimum(np.maximum.accumulate(grid - i), num_train_timesteps - num_inference_steps) + i
-
-
 class InvertibleDDIMScheduler(Scheduler):
     """Deterministic DDIM, from noise to image (``step``) and from image to noise (``reversed_step``).
 
@@ -78,8 +53,11 @@ class InvertibleDDIMScheduler(Scheduler):
     ``reversed_step`` ends at ``alpha_bar = 0``, so that x_T is the last predicted noise. When the predicted x_0 is
     clipped, eps is derived again from the clipped value (MONAI's DDIMScheduler keeps the old eps).
 
+    ``set_timesteps`` chooses the grid of the steps that are told no other. A loop takes its own from :meth:`grid` and
+    hands it to each step, so that loops of different numbers of steps can run side by side on one scheduler.
+
     The coefficients are float64 buffers, not saved with the state, and keep dtype and values whatever the module is
-    cast to; ``timesteps`` stays on the CPU.
+    cast to; ``timesteps`` stays on the CPU. What training needs of them is copied once to each device that asks.
 
     References:
         Diffusion Autoencoders, Preechakul et al., CVPR 2022, https://arxiv.org/abs/2111.15640, Sec. 3.1 and 3.3;
@@ -106,6 +84,17 @@ class InvertibleDDIMScheduler(Scheduler):
         >>> scheduler.timesteps
         tensor([750, 500, 250,   0])
     """
+
+    depends_on = (
+        "alphas_cumprod",
+        "timestep_spacing",
+        "prediction_type",
+        "clip_sample",
+        "clip_sample_min",
+        "clip_sample_max",
+    )
+
+    takes_noise = True  # eta of step may be greater than 0
 
     def __init__(
         self,
@@ -144,7 +133,13 @@ class InvertibleDDIMScheduler(Scheduler):
         for name, value in coefficients.items():
             delattr(self, name)  # the base class has set a plain attribute of this name
             self.register_buffer(name, value, persistent=False)
+        self._levels = tuple(self.alphas_cumprod.tolist())  # of every timestep
+        self._roots: dict[torch.device, torch.Tensor] = {}
         self.set_timesteps(num_train_timesteps)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the copies on devices, which another process may lack."""
+        return self.__dict__ | {"_roots": {}}
 
     @property
     def step_has_inverse(self) -> bool:
@@ -169,32 +164,21 @@ class InvertibleDDIMScheduler(Scheduler):
         Raises:
             ValueError: if N is out of range, or if no integer stride gives N steps (``leading`` only).
         """
-        total = self.num_train_timesteps
-        if not 1 <= num_inference_steps <= total:
-            raise ValueError(f"num_inference_steps must be from 1 to {total} (T), got {num_inference_steps}.")
-        if self.timestep_spacing == TimestepSpacing.LEADING:
-            grid = _leading_grid(total, num_inference_steps)
-        elif self.timestep_spacing == TimestepSpacing.TRAILING:
-            grid = np.round(np.arange(num_inference_steps, 0, -1) * (total / num_inference_steps))[::-1] - 1
-        elif self.timestep_spacing == TimestepSpacing.QUADRATIC:
-            grid = _quadratic_grid(total, num_inference_steps)
-        else:
-            grid = np.linspace(total - 1, 0, num_inference_steps).round()[::-1]
-        grid = grid.astype(np.int64)
+        self._grid = self.grid(num_inference_steps)
         self.num_inference_steps = num_inference_steps
-        self.timesteps = torch.from_numpy(grid[::-1].copy())
-        self._levels = [1.0, *self.alphas_cumprod.cpu()[torch.from_numpy(grid.copy())].tolist(), 0.0]
-        self._index = {int(t): i for i, t in enumerate(grid, start=1)}
+        self.timesteps = torch.tensor(self._grid.timesteps)
 
-    def _level(self, timestep: int | torch.Tensor) -> int:
-        """Place of a timestep in the table of levels, 1 to N."""
-        t = float(timestep)
-        if t not in self._index:
-            raise ValueError(
-                f"Timestep {t:g} is not on the grid of {self.num_inference_steps} steps; "
-                f"take one of scheduler.timesteps: {self.timesteps.tolist()}."
-            )
-        return self._index[int(t)]
+    def grid(self, num_inference_steps: int) -> Grid:
+        """N steps and their levels, to be handed to ``step`` and ``reversed_step``. Nothing else changes.
+
+        Args:
+            num_inference_steps: N, from 1 to ``num_train_timesteps``.
+
+        Raises:
+            ValueError: if N is out of range, or if no integer stride gives N steps (``leading`` only).
+        """
+        ascending = spaced_timesteps(self.timestep_spacing, self.num_train_timesteps, num_inference_steps)
+        return Grid(tuple(ascending[::-1]), (1.0, *(self._levels[t] for t in ascending), 0.0))
 
     def _to_x_0_and_eps(
         self, model_output: torch.Tensor, sample: torch.Tensor, alpha_bar: float
@@ -222,6 +206,7 @@ class InvertibleDDIMScheduler(Scheduler):
         sample: torch.Tensor,
         eta: float = 0.0,
         generator: torch.Generator | None = None,
+        grid: Grid | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """One move towards the image, to the next lower level of the grid (the clean image after the lowest).
 
@@ -229,20 +214,23 @@ class InvertibleDDIMScheduler(Scheduler):
             model_output: prediction at (sample, timestep), same shape as ``sample``.
             timestep: where ``sample`` stands, one of ``timesteps``.
             sample: x_t, shape ``(B, C, *spatial)`` or ``(B, D)``.
-            eta: 0 for the deterministic DDIM, 1 for the variance of DDPM (Song et al. 2021, Eq. 16).
+            eta: 0 for the deterministic DDIM, 1 for the variance of DDPM (Song et al. 2021, Eq. 16), where the
+                scheduler takes noise.
             generator: source of the noise if ``eta > 0``.
+            grid: of the loop; ``None`` for the one of ``set_timesteps``.
 
         Returns:
             The sample at the lower level, and the predicted x_0.
 
         Raises:
-            ValueError: if ``timestep`` is not on the grid.
+            ValueError: if ``timestep`` is not on the grid, or for an ``eta`` that the scheduler cannot take.
         """
-        i = self._level(timestep)
-        ab_from, ab_to = self._levels[i], self._levels[i - 1]
+        if eta != 0 and not self.takes_noise:
+            raise ValueError(f"{type(self).__name__} is deterministic: eta must be 0, got {eta}.")
+        ab_from, ab_to = self._levels_at(timestep, grid, towards=-1)
         x_0, eps = self._to_x_0_and_eps(model_output, sample, ab_from)
         if eta == 0:
-            return ddim_update(sample, eps, ab_from, ab_to), x_0
+            return self._towards_image(sample, x_0, eps, ab_from, ab_to), x_0
         sigma = eta * math.sqrt((1 - ab_to) / (1 - ab_from) * (1 - ab_from / ab_to))
         noise = torch.randn(
             sample.shape,
@@ -254,14 +242,14 @@ class InvertibleDDIMScheduler(Scheduler):
         return x_to, x_0
 
     def reversed_step(
-        self, model_output: torch.Tensor, timestep: int | torch.Tensor, sample: torch.Tensor
+        self,
+        model_output: torch.Tensor,
+        timestep: int | torch.Tensor,
+        sample: torch.Tensor,
+        grid: Grid | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """One move towards noise, to the next higher level of the grid (pure noise after the highest).
-
-        Args:
-            model_output: prediction at (sample, timestep), same shape as ``sample``.
-            timestep: where ``sample`` stands, one of ``timesteps``.
-            sample: x_t, shape ``(B, C, *spatial)`` or ``(B, D)``.
+        """One move towards noise, to the next higher level of the grid (pure noise after the highest); arguments as of
+        :meth:`step`.
 
         Returns:
             The sample at the higher level, and the predicted x_0.
@@ -269,18 +257,35 @@ class InvertibleDDIMScheduler(Scheduler):
         Raises:
             ValueError: if ``timestep`` is not on the grid.
         """
-        i = self._level(timestep)
-        ab_from, ab_to = self._levels[i], self._levels[i + 1]
+        ab_from, ab_to = self._levels_at(timestep, grid, towards=1)
         x_0, eps = self._to_x_0_and_eps(model_output, sample, ab_from)
         return ddim_update(sample, eps, ab_from, ab_to), x_0
 
-    def _signal_and_noise(self, like: torch.Tensor, timesteps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _levels_at(self, timestep: int | torch.Tensor, grid: Grid | None, towards: int) -> tuple[float, float]:
+        """Of a timestep, and of its neighbour that the sample moves to."""
+        grid = grid or self._grid
+        place = grid.place(timestep)
+        return grid.levels[place], grid.levels[place + towards]
+
+    def _towards_image(
+        self, sample: torch.Tensor, x_0: torch.Tensor, eps: torch.Tensor, ab_from: float, ab_to: float
+    ) -> torch.Tensor:
+        """The sample of a step without noise."""
+        return ddim_update(sample, eps, ab_from, ab_to)
+
+    def signal_and_noise(self, like: torch.Tensor, timesteps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """``sqrt(alpha_bar)`` and ``sqrt(1 - alpha_bar)`` of each timestep, shaped and typed to multiply ``like``."""
-        alpha_bar = self.alphas_cumprod[timesteps.to(self.alphas_cumprod.device).long()]
-        return tuple(
-            unsqueeze_right(root, like.ndim).to(device=like.device, dtype=like.dtype)
-            for root in (alpha_bar.sqrt(), (1 - alpha_bar).sqrt())
-        )
+        signal, noise = self.roots_on(like.device)[:, timesteps.to(like.device).long()]
+        return tuple(unsqueeze_right(root, like.ndim).to(like.dtype) for root in (signal, noise))
+
+    def roots_on(self, device: torch.device) -> torch.Tensor:
+        """``sqrt(alpha_bar)`` and ``sqrt(1 - alpha_bar)`` of every timestep, shape ``(2, T)``; float64, but float32 on
+        MPS. They are kept there: do not change them."""
+        if device not in self._roots:
+            with torch.inference_mode(False), torch.no_grad():  # they stay, and training may use them
+                roots = torch.stack([self.alphas_cumprod, 1 - self.alphas_cumprod]).sqrt()
+                self._roots[device] = roots.to(device, torch.float32 if device.type == "mps" else torch.float64)
+        return self._roots[device]
 
     def add_noise(self, original_samples: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
         """``x_t = sqrt(alpha_bar) x_0 + sqrt(1 - alpha_bar) noise``.
@@ -290,10 +295,10 @@ class InvertibleDDIMScheduler(Scheduler):
             noise: same shape.
             timesteps: integers in [0, T), shape ``(B,)``.
         """
-        signal, sigma = self._signal_and_noise(original_samples, timesteps)
+        signal, sigma = self.signal_and_noise(original_samples, timesteps)
         return signal * original_samples + sigma * noise
 
     def get_velocity(self, sample: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
         """``v = sqrt(alpha_bar) noise - sqrt(1 - alpha_bar) x_0``, the target of v-prediction; arguments as above."""
-        signal, sigma = self._signal_and_noise(sample, timesteps)
+        signal, sigma = self.signal_and_noise(sample, timesteps)
         return signal * noise - sigma * sample

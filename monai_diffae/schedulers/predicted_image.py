@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import torch
-from monai.utils import unsqueeze_right
 
 from monai_diffae.schedulers.invertible_ddim import InvertibleDDIMScheduler, Prediction
 
@@ -26,10 +25,7 @@ def predicted_image(
     """
     if scheduler.prediction_type == Prediction.SAMPLE:
         return model_output
-    alpha_bar = _alpha_bar(scheduler, timesteps)
-    signal, noise = (
-        unsqueeze_right(root, sample.ndim).to(sample) for root in (alpha_bar.sqrt(), (1 - alpha_bar).sqrt())
-    )
+    signal, noise = scheduler.signal_and_noise(sample, timesteps)
     if scheduler.prediction_type == Prediction.EPSILON:
         return (sample - noise * model_output) / signal
     return signal * sample - noise * model_output
@@ -47,13 +43,9 @@ def noise_loss_weight(scheduler: InvertibleDDIMScheduler, timesteps: torch.Tenso
         timesteps: integers in [0, T), shape ``(B,)``.
 
     Returns:
-        Weights, float64, shape ``(B,)``.
+        Weights, shape ``(B,)``, where the timesteps are; float64, but float32 on MPS.
     """
-    alpha_bar = _alpha_bar(scheduler, timesteps)
+    signal, noise = scheduler.roots_on(timesteps.device)[:, timesteps.long()]
     if scheduler.prediction_type == Prediction.SAMPLE:
-        return torch.ones_like(alpha_bar)
-    return (alpha_bar if scheduler.prediction_type == Prediction.EPSILON else 1) / (1 - alpha_bar)
-
-
-def _alpha_bar(scheduler: InvertibleDDIMScheduler, timesteps: torch.Tensor) -> torch.Tensor:
-    return scheduler.alphas_cumprod[timesteps.to(scheduler.alphas_cumprod.device).long()]
+        return torch.ones_like(noise)
+    return ((signal if scheduler.prediction_type == Prediction.EPSILON else 1) / noise).square()

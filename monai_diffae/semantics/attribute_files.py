@@ -6,13 +6,13 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from monai_diffae.semantics.attribute_summary import AttributeSummary
 from monai_diffae.semantics.statistics import LatentStatistics
+from monai_diffae.support.atomic_files import replacing
 from monai_diffae.support.finite_weights import not_finite
 
 __all__ = ["read_attributes", "write_attributes"]
@@ -25,16 +25,13 @@ def write_attributes(
     state_dict: Mapping[str, torch.Tensor],
 ) -> None:
     """The whole file or none; a file that is there is replaced."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
     content = {
         "names": list(names),
         "summaries": {name: dataclasses.asdict(summary) for name, summary in summaries.items()},
         "state_dict": dict(state_dict),
     }
-    torch.save(content, partial)
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        torch.save(content, partial)
 
 
 def read_attributes(path: str | os.PathLike) -> dict[str, Any]:

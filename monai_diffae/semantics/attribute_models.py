@@ -217,4 +217,8 @@ class AttributeModels(nn.Module):
     @classmethod
     def load(cls: type[_Models], path: str | os.PathLike) -> _Models:
         """Read a file of :meth:`save`; ValueError for a file that is none."""
-        return cls(**read_attributes(path))
+        arguments = read_attributes(path)
+        try:
+            return cls(**arguments)
+        except ValueError as error:
+            raise ValueError(f"{os.fspath(path)!r} holds no attribute directions: {error}") from None

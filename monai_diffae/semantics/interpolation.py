@@ -22,7 +22,8 @@ def slerp(x_from: torch.Tensor, x_to: torch.Tensor, weight: float) -> torch.Tens
         x_to: same shape.
         weight: 0 gives ``x_from``, 1 gives ``x_to``.
     """
-    flat = [x.flatten(1).cpu().double() for x in (x_from, x_to)]  # not every device has float64
+    # In float64, which all devices have but MPS.
+    flat = [(x.cpu() if x.device.type == "mps" else x).flatten(1).double() for x in (x_from, x_to)]
     cosine = torch.nn.functional.cosine_similarity(*flat)
     angle = torch.acos(cosine.clamp(-1, 1)).reshape(-1, *(1,) * (x_from.ndim - 1))
     parallel = torch.sin(angle) < 1e-6

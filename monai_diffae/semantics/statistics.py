@@ -6,6 +6,8 @@ import os
 import torch
 import torch.nn as nn
 
+from monai_diffae.support.torch_files import read_state_dict
+
 __all__ = ["LatentStatistics"]
 
 
@@ -57,10 +59,13 @@ class LatentStatistics(nn.Module):
                 f"There are no statistics of z_sem {os.fspath(path)!r}; train_latent.yaml makes them, or give another "
                 "statistics_path."
             )
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = read_state_dict(path)
         if set(state) != {"mean", "std"}:
             raise ValueError(f"{os.fspath(path)!r} must hold mean and std of z_sem, got {sorted(state)[:5]}.")
-        return cls(state["mean"], state["std"])
+        try:
+            return cls(state["mean"], state["std"])
+        except ValueError as error:
+            raise ValueError(f"{os.fspath(path)!r} holds no statistics of z_sem: {error}") from None
 
     def normalize(self, z_sem: torch.Tensor) -> torch.Tensor:
         """``(z_sem - mean) / std``, shape ``(B, D)``."""

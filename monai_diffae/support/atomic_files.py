@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Files that appear when they are complete: written under another name, which they change in the end."""
+
 from __future__ import annotations
 
 import os
@@ -6,22 +8,37 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["replacing"]
+__all__ = ["PARTIAL", "partial_path", "replacing"]
+
+PARTIAL = ".partial."  # how names begin of what is not complete; nothing that looks for inputs takes hidden files
+
+
+def partial_path(path: str | os.PathLike, writer: str | int | None = None) -> Path:
+    """The name that a file has until it is complete, ``.partial.<name>``: beside it, with its extension.
+
+    Args:
+        path: of the complete file.
+        writer: where several may write a file of this name at the same time, what tells them apart, as in
+            ``.partial.<writer>.<name>``.
+    """
+    path = Path(path)
+    return path.with_name(f"{PARTIAL}{'' if writer is None else f'{writer}.'}{path.name}")
 
 
 @contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """A file to write that takes the place of ``path`` when the block has ended: the whole new file, or the old one.
-
-    It lies beside ``path`` as ``<name>.partial``; what a killed process leaves there is written over by the next one.
-    Folders are made.
+def replacing(path: str | os.PathLike, writer: str | int | None = None) -> Iterator[Path]:
+    """``with replacing("a.csv") as partial: write(partial)``: a file that is there in full, or as it was before.
 
     Args:
-        path: of the file when it is whole.
+        path: of the file; missing folders are made.
+        writer: of :func:`partial_path`.
+
+    Yields:
+        The path to write to. When the block has ended the file takes its name; when it raises, nothing is left. What a
+        killed process leaves there, the next one writes over.
     """
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = partial_path(path, writer)
+    partial.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield partial
         os.replace(partial, path)

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
+
+from monai_diffae.support import memory
 
 __all__ = ["find_batch_size"]
 
@@ -46,14 +46,5 @@ def find_batch_size(
     pixels = math.prod(image_shape[1:])
     if torch.device(device).type == "cuda":
         return min(_LARGEST, max(1, _PIXELS_ON_GPU // pixels))
-    free_memory = _free_memory() if free_memory is None else free_memory
+    free_memory = memory.free_memory() if free_memory is None else free_memory
     return min(_LARGEST, max(1, min(_PIXELS_ON_CPU // pixels, free_memory // 2 // (pixels * _BYTES_PER_PIXEL))))
-
-
-def _free_memory() -> int:
-    """Bytes that programs can get; a fixed guess where the system does not tell (it is Linux that does)."""
-    try:
-        found = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
-    except OSError:
-        found = None
-    return 2**32 if found is None else 1024 * int(found[1])

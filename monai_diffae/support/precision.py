@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
-__all__ = ["check_precision", "mixed_precision", "shared_casts"]
+from monai_diffae.support.processor import warn_of_slow_precision
+
+__all__ = ["check_precision", "full_float32", "mixed_precision", "shared_casts"]
 
 _PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -25,10 +28,58 @@ def check_precision(precision: str) -> str:
 
 
 def mixed_precision(precision: str, device: torch.device) -> AbstractContextManager:
-    """Where networks are called: automatic mixed precision on ``device``, or for ``float32`` nothing at all."""
+    """Where networks are called: automatic mixed precision on ``device``, or for ``float32`` all of it.
+
+    Warns:
+        UserWarning: once, of a precision that this machine's processor has to imitate, if it is ``device``.
+    """
     if precision == "float32":
-        return nullcontext()
+        return full_float32(device)
+    if device.type == "cpu":
+        warn_of_slow_precision(precision)
     return torch.autocast(device.type, dtype=_PRECISIONS[precision])
+
+
+def full_float32(device: torch.device) -> AbstractContextManager:
+    """Convolutions and products of float32 as such, with 24 bits, and not with TF32's 11.
+
+    GPUs of NVIDIA since Ampere have TF32, and PyTorch uses it for convolutions unless told otherwise. The setting is of
+    the whole process: it comes back when the last of all threads has left. Exact inversion, and numbers that are the
+    same on a CPU, need it; where speed counts more, take ``bfloat16``.
+    """
+    return _without_tf32() if device.type == "cuda" else nullcontext()
+
+
+_lock, _inside, _before = threading.Lock(), 0, (False, False)
+
+
+@contextmanager
+def _without_tf32() -> Iterator[None]:
+    global _inside, _before
+    with _lock:
+        if _inside == 0:
+            _before = _tf32()
+            _set_tf32((False, False))
+        _inside += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if _inside == 0:
+                _set_tf32(_before)
+
+
+def _tf32() -> tuple[bool, bool]:
+    """Of convolutions and of products of matrices."""
+    try:
+        return torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    except RuntimeError:  # somebody has set PyTorch's newer flags, which have no answer to that
+        return tuple(part.fp32_precision == "tf32" for part in (torch.backends.cudnn.conv, torch.backends.cuda.matmul))
+
+
+def _set_tf32(allowed: tuple[bool, bool]) -> None:
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = allowed
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from ignite.engine import EventEnum, Events
 from monai.engines import SupervisedTrainer
 from monai.engines.workflow import Workflow
 
+from monai_diffae.support.precision import full_float32
 from monai_diffae.support.randomness import derive_seed, seeded
 from monai_diffae.training.gradient_scaling import GradientScaling
 from monai_diffae.training.optimizer_steps import optimizer_steps
@@ -57,7 +58,8 @@ class DiffusionTraining(GradientScaling):
             logger.info(f"Training is complete at iteration {self.state.iteration}; raise max_iterations to go on.")
             self.fire_event(TrainingEvents.FOUND_COMPLETE)
             return
-        Workflow.run(self)
+        with full_float32(self.state.device):
+            Workflow.run(self)
 
     def _end_epoch_early(self) -> None:
         """The last epoch is as short as it has to be; what follows an epoch (validation, checkpoint) follows it too."""

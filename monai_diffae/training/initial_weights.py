@@ -3,13 +3,13 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import torch
 import torch.nn as nn
 from monai.engines import Trainer
 
 from monai_diffae.support.finite_weights import not_finite
+from monai_diffae.support.torch_files import read_state_dict
 from monai_diffae.support.weight_differences import weight_differences
 
 __all__ = ["load_initial_weights"]
@@ -40,14 +40,7 @@ def load_initial_weights(path: str | os.PathLike | None, networks: Sequence[nn.M
     name = f"The weights in init_from {os.fspath(path)!r}"
     if not os.path.isfile(path):
         raise FileNotFoundError(f"There is no file init_from {os.fspath(path)!r}.")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged or foreign file makes the reader raise
-        raise ValueError(
-            f"{name} cannot be read: expected a state dict that torch.save has written ({type(error).__name__})."
-        ) from None  # PyTorch's message advises to load without weights_only, which would run code
-    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise ValueError(f"{name} are no plain state dict; give a file such as models/model.pt.")
+    state = read_state_dict(path)
     if differences := weight_differences(state, networks[0].state_dict()):
         raise ValueError(f"{name} are of another network: {differences}; or give other weights.")
     if wrong := not_finite(state):

@@ -47,7 +47,7 @@ from monai.bundle import ConfigParser
 
 import monai_diffae  # noqa: F401  (the configs name it)
 from monai_diffae.inferers import DiffusionAutoencoderInferer, Inversion, ManipulationInferer
-from monai_diffae.semantics import AttributeDirections
+from monai_diffae.semantics import AttributeDirections, Edit
 
 VENTRICLES = "ventricle_enlargement_mm"
 TARGETS_MM = (0.0, 3.0, 6.0)
@@ -97,11 +97,13 @@ class Editor:
             inferer = ManipulationInferer(
                 self.loops,
                 self.attributes,
-                attribute.format(side=side),
-                target=target,
-                keep=[name.format(side=side) for name in keep],
-                max_aims=self.max_aims if aimed else 0,
-                along=along,
+                Edit(
+                    attribute.format(side=side),
+                    target=target,
+                    keep=[name.format(side=side) for name in keep],
+                    max_aims=self.max_aims if aimed else 0,
+                    along=along,
+                ),
             )
             images = torch.stack([place.variants[source] for place in batch]).to(self.device)
             result = {key: value.cpu() for key, value in inferer.predict(images, self.network).items()}

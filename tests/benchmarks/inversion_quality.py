@@ -119,12 +119,11 @@ def round_trips(args: argparse.Namespace, parser: ConfigParser, network: torch.n
         measure(name, inferer, lambda inferer=inferer: inferer.invert_with_report(images, network, z_sem))
 
     def with_window(window: int) -> Inversion:
-        scheduler.set_timesteps(args.steps[0])
         return invert_exactly(
             images,
-            lambda x, t, part: network(x, t.reshape(1).to(x.device), context=z_sem[part]),
+            lambda x, timestep, part: network(x, timestep, context=z_sem[part]),
             scheduler,
-            scheduler.timesteps.flip(0),
+            scheduler.grid(args.steps[0]),
             args.tolerances[0],
             10 * args.steps[0],
             window,

@@ -20,7 +20,7 @@ BRAIN_SLICES = Path(__file__).parents[2] / "bundles" / "brain_slices_diffae"
 
 @dataclass
 class Images:
-    """``(N, 1, 64, 64)`` in [-1, 1] with a class each; ``few`` is 1 % of what a user has for training."""
+    """``(N, 1, 64, 64)`` in [-1, 1] with a class each; ``few`` labels are those of the second probe."""
 
     train: torch.Tensor
     train_labels: np.ndarray
@@ -46,15 +46,16 @@ def read_mednist(root: Path, num_images: int) -> Images:
 
 
 def read_brain_slices(root: Path, num_images: int) -> Images:
-    """Slices as fit_attributes.yaml of the bundle prepares them; made in ``root`` first if it holds none. Those of the
-    last tenth of the subjects validate; a slice is of class 1 where it shows a lesion."""
+    """Slices of 80 subjects as fit_attributes.yaml of the bundle prepares them, fewer than ``num_images`` and so seen
+    several times; made in ``root`` first if it holds none. Those of the last fifth of the subjects validate; a slice is
+    of class 1 where it shows a lesion."""
     if not (root / "labels.csv").exists():
-        generate_brain_slices(root, num_subjects=640, seed=0)
+        generate_brain_slices(root, num_subjects=80, seed=0, spacing=3.0, num_workers=1)
     parser = ConfigParser()
     parser.read_config([BRAIN_SLICES / "configs" / name for name in ("inference.yaml", "fit_attributes.yaml")])
     parser["bundle_root"], parser["dataset_dir"] = str(BRAIN_SLICES), str(root)
     dataset = parser.get_parsed_content("dataset")
-    first_held_out = len(dataset) * 9 // 10  # within a subject's slices for some: its others are left out below
+    first_held_out = len(dataset) * 4 // 5  # within a subject's slices for some: its others are left out below
     subjects = [dataset.data[k]["subject"] for k in range(len(dataset))]
     val = [k for k in range(first_held_out, len(dataset)) if subjects[k] != subjects[first_held_out - 1]]
     train = np.random.default_rng(0).permutation(first_held_out)[:num_images].tolist()
@@ -64,4 +65,4 @@ def read_brain_slices(root: Path, num_images: int) -> Images:
         return torch.stack([item["image"].as_tensor() for item in items]), np.array([int(i["lesion"]) for i in items])
 
     val = np.random.default_rng(0).permutation(val)[:1500].tolist()
-    return Images(*read(train), *read(val), few=first_held_out // 100)
+    return Images(*read(train), *read(val), few=100)

@@ -166,7 +166,7 @@ def test_a_factor_is_brought_to_values_and_the_lesion_kept(brains, weights, fitt
         attribute="contrast",
         target=[value, value + 0.01],
         keep=["lesion"],
-        device=torch.device(device),
+        device=device,
         num_slices=2,
         num_inference_steps=2,
         num_inversion_steps=2,

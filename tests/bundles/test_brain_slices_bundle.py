@@ -4,8 +4,7 @@
 import csv
 import json
 import os
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 
 import jsonschema
@@ -14,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from in_process import run_module
 from monai.bundle import ConfigParser, ConfigWorkflow
 
-from monai_diffae.datasets import generate_brain_slices
 from monai_diffae.semantics import AttributeDirections
 
 REPOSITORY = Path(__file__).parents[2]
@@ -45,9 +44,14 @@ def run(*names: str, workflow_type: str = "infer", **overrides) -> ConfigWorkflo
 
 
 @pytest.fixture(scope="module")
-def generated_data(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("generated")
-    generate_brain_slices(folder, num_subjects=3, seed=7, spacing=4.0, lesion_fraction=1.0)
+def generated_data(generated_brains) -> Path:
+    return generated_brains
+
+
+@pytest.fixture(scope="module")
+def one_volume(tmp_path_factory, generated_brains) -> Path:
+    folder = tmp_path_factory.mktemp("one")
+    shutil.copy(generated_brains / "images" / "sub-0000.nii.gz", folder)
     return folder
 
 
@@ -86,7 +90,7 @@ def read_metrics(folder: Path) -> dict[str, float]:
 
 
 def test_reconstruction_writes_volumes_that_lie_where_the_source_lies(other_data, tmp_path, device):
-    run("inference", dataset_dir=str(other_data), output_dir=str(tmp_path), device=torch.device(device), **FEW_STEPS)
+    run("inference", dataset_dir=str(other_data), output_dir=str(tmp_path), device=device, **FEW_STEPS)
     assert {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.nii.gz")} == {
         "a/T1_reconstruction.nii.gz",
         "b/T1_reconstruction.nii.gz",
@@ -116,14 +120,14 @@ def test_reconstruction_writes_volumes_that_lie_where_the_source_lies(other_data
         assert np.abs(np.unique(heights)[:, None] - centers).min(axis=1).max() <= 1.6
 
 
-def test_encoded_x_T_reconstructs_better_than_a_random_one_on_shipped_weights(generated_data, tmp_path, device):
+def test_encoded_x_T_reconstructs_better_than_a_random_one_on_shipped_weights(one_volume, tmp_path, device):
     options = FEW_STEPS | {"num_inference_steps": 10, "num_inversion_steps": 10, "num_slices": 1}
     run(
         "inference",
         "compare_x_T",
-        dataset_dir=str(generated_data),
+        dataset_dir=str(one_volume),
         output_dir=str(tmp_path),
-        device=torch.device(device),
+        device=device,
         **options,
     )
     metrics = read_metrics(tmp_path)
@@ -131,12 +135,12 @@ def test_encoded_x_T_reconstructs_better_than_a_random_one_on_shipped_weights(ge
     assert metrics["psnr_random_x_T"] > 15
 
 
-def test_exact_inversion_is_the_default_and_keeps_its_tolerance(generated_data, tmp_path, device):
-    options = {"num_slices": 1, "num_inference_steps": 10, "progress": False, "device": torch.device(device)}
+def test_exact_inversion_is_the_default_and_keeps_its_tolerance(one_volume, tmp_path, device):
+    options = {"num_slices": 1, "num_inference_steps": 10, "progress": False, "device": device}
     psnr = {}
     for inversion, given in (("exact", {}), ("explicit", {"inversion": "explicit"})):
         folder = tmp_path / inversion
-        run("inference", dataset_dir=str(generated_data), output_dir=str(folder), tolerance=5e-3, **options, **given)
+        run("inference", dataset_dir=str(one_volume), output_dir=str(folder), tolerance=5e-3, **options, **given)
         rows = read_table(folder / "latents.csv")
         psnr[inversion] = read_metrics(folder)["psnr"]
         if inversion == "explicit":
@@ -218,18 +222,19 @@ def test_training_starts_from_given_weights(generated_data, tmp_path):
 
 
 def test_command_line_runs_from_another_folder_and_ends_an_error_with_its_cause(other_data, tmp_path):
-    command = [sys.executable, "-m", "monai.bundle", "run", "--bundle_root", str(BUNDLE)]
+    command = ["monai.bundle", "run", "--bundle_root", str(BUNDLE)]
     command += ["--config_file", str(config_files("inference", "variations")), "--num_variations", "2"]
     options = [word for name, value in FEW_STEPS.items() for word in (f"--{name}", str(value))]
     good = [*command, *options, "--dataset_dir", str(other_data), "--output_dir", str(tmp_path / "out")]
-    subprocess.run(good, cwd=tmp_path, check=True, capture_output=True)
+    done = run_module(*good, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "figures" / "variations.png").exists()
 
     bad = [*command, "--dataset_dir", str(tmp_path / "nowhere"), "--output_dir", str(tmp_path / "out2")]
-    failed = subprocess.run(bad, cwd=tmp_path, capture_output=True, text=True)
+    failed = run_module(*bad, cwd=tmp_path)
     assert failed.returncode != 0
     last_line = failed.stderr.strip().splitlines()[-1]
-    assert last_line.startswith("ValueError: No NIfTI files")
+    assert last_line.startswith("ValueError: No NIfTI, DICOM or other volumes")
     assert "nowhere" in last_line
     assert not (tmp_path / "out2").exists()
 

@@ -59,7 +59,7 @@ def run(volumes, weights, tmp_path, device):
             bundle_root=str(BUNDLE),
             dataset_dir=str(volumes),
             ckpt_path=str(weights),
-            device=torch.device(device),
+            device=device,
             **{**OPTIONS, "output_dir": str(tmp_path), **overrides},
         )
         workflow.initialize()
@@ -129,7 +129,7 @@ def figures(folder: Path) -> list[str]:
 def test_every_volume_has_a_figure_unless_that_is_switched_off(run, tmp_path, overlay):
     run(*overlay)
     assert figures(tmp_path) == [subject.replace(".nii.gz", "_figure.png") for subject in SUBJECTS]
-    assert not list(tmp_path.rglob("*.partial"))
+    assert not list(tmp_path.rglob("*.partial*"))
     run(*overlay, volume_figures=False, output_dir=str(tmp_path / "off"))
     assert figures(tmp_path / "off") == []
     assert len(list((tmp_path / "off" / "figures").glob("*.png"))) == 1

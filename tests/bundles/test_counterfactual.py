@@ -148,7 +148,7 @@ def test_aimed_steps_are_shares_of_a_longer_way(brain, attributes_path, tmp_path
 @pytest.mark.parametrize(("attribute", "max_aims"), [("lesion", 6), ("size", 0), ("grade", 0)])
 def test_only_the_moves_of_binary_attributes_are_aimed_by_default(brain, attributes_path, attribute, max_aims):
     workflow = brain.workflow(*NAMES, attribute=attribute, target=0.5, attributes_path=attributes_path)
-    assert workflow.parser.get_parsed_content("inferer").max_aims == max_aims
+    assert workflow.parser.get_parsed_content("inferer").edit.max_aims == max_aims
 
 
 @pytest.mark.parametrize("along", ["weight", "pattern"])

@@ -18,7 +18,7 @@ from monai_diffae.semantics import AttributeDirections
 
 COUNT = 6  # of which the list names all but the last
 SMALL = {"z_dim": 8, "image_size": 16, "batch_size": 4, "num_inference_steps": 1, "num_inversion_steps": 1}
-SMALL |= {"inversion": "explicit", "progress": False, "device": torch.device("cpu")}
+SMALL |= {"inversion": "explicit", "progress": False, "device": "cpu"}
 TRAINING = {"max_iterations": 1, "epoch_length": 1, "val_interval": 1, "val_fraction": 0.4, "batch_size": 4}
 TRAINING |= {"num_inference_steps": 1, "num_inversion_steps": 1, "z_dim": 8, "image_size": 16, "num_workers": 0}
 

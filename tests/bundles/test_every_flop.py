@@ -35,7 +35,7 @@ def bundle(request, tmp_path_factory, device) -> Bundle:
     write_data(request.param, folder)
     levels = 5 if request.param == "brain_slices_diffae" else 4
     options = SMALL | {"network_def::encoder::channels": [8] * levels}
-    return Bundle(request.param, folder, dataset_dir=str(folder), device=torch.device(device), **options)
+    return Bundle(request.param, folder, dataset_dir=str(folder), device=device, **options)
 
 
 def trained(bundle: Bundle, folder: Path, **options) -> dict:

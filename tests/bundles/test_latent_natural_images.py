@@ -52,7 +52,7 @@ def test_training_writes_weights_statistics_codes_and_a_log(trained, bundle):
     rows = read_table(trained / "training_log.csv")
     assert [row["iteration"] for row in rows] == ["2", "4"]
     assert all(float(row["val_loss"]) > 0 for row in rows)
-    assert not list(trained.rglob("*.partial"))
+    assert not list(trained.rglob("*.partial*"))
 
 
 def test_codes_are_those_of_the_encoder_in_evaluation_mode(trained, bundle):

@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import csv
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from in_process import run_module
 from monai.bundle import ConfigParser, ConfigWorkflow
 from PIL import Image
 from skimage.data import lfw_subset
@@ -142,7 +141,7 @@ def test_a_series_of_amounts_is_written_as_numbered_pictures_and_rows(faces, wei
         attributes_path=str(fitted / "attributes.pt"),
         attribute="bright",
         amount=[-0.3, 0.0, 0.3],
-        device=torch.device(device),
+        device=device,
         **STEPS,
     )
     pictures = {path.name for path in tmp_path.glob("*.png")}
@@ -221,17 +220,17 @@ def test_pictures_are_moved_to_a_class_mean(faces, weights, fitted, tmp_path, sh
 
 
 def test_command_line_takes_a_target_and_ends_an_error_with_its_cause(faces, weights, fitted, tmp_path):
-    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(config_files("manipulate"))]
+    command = ["monai.bundle", "run", "--config_file", str(config_files("manipulate"))]
     options = {"bundle_root": BUNDLE, "dataset_dir": faces, "output_dir": tmp_path / "out", "ckpt_path": weights}
     options |= {"attributes_path": fitted / "attributes.pt", "attribute": "bright"} | STEPS
     command += [word for name, value in options.items() for word in (f"--{name}", str(value))]
     target = [*command, "--target", "across", "--keep", "['grade']"]
-    done = subprocess.run(target, cwd=tmp_path, capture_output=True, text=True)
+    done = run_module(*target, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     rows = read_table(tmp_path / "out" / "edits.csv")
     for row in rows:
         assert float(row["score_after"]) == pytest.approx(-float(row["score_before"]), abs=2e-3)
-    failed = subprocess.run([*target, "--amount", "0.3"], cwd=tmp_path, capture_output=True, text=True)
+    failed = run_module(*target, "--amount", "0.3", cwd=tmp_path)
     assert failed.returncode != 0
     last_line = failed.stderr.strip().splitlines()[-1]
     assert (

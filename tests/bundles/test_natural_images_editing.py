@@ -2,14 +2,13 @@
 """Interpolation, variations, swaps and semantic reconstruction of the bundle for pictures, on random weights."""
 
 import csv
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from conftest import randomize
+from in_process import run_module
 from monai.bundle import ConfigParser, ConfigWorkflow
 from PIL import Image
 
@@ -58,7 +57,7 @@ def run(pictures, weights, tmp_path, device):
             output_dir=str(tmp_path),
             ckpt_path=str(weights / f"{in_channels}.pt"),
             in_channels=in_channels,
-            device=torch.device(device),
+            device=device,
             **OPTIONS,
             **overrides,
         )
@@ -185,12 +184,13 @@ def test_encoded_and_random_x_T_are_compared(run, tmp_path):
 
 
 def test_command_line_takes_a_chain_and_ends_an_error_with_its_cause(pictures, weights, tmp_path):
-    command = [sys.executable, "-m", "monai.bundle", "run", "--bundle_root", str(BUNDLE), "--config_file"]
+    command = ["monai.bundle", "run", "--bundle_root", str(BUNDLE), "--config_file"]
     command += [str([str(CONFIGS / "inference.yaml"), str(CONFIGS / "interpolate.yaml")]), "--num_points", "2"]
     options = {"dataset_dir": pictures, "output_dir": tmp_path / "out", "ckpt_path": weights / "1.pt", **OPTIONS}
     command += [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    subprocess.run([*command, "--chain", "['a.png','b.png','more/c.tif']"], check=True, capture_output=True)
+    done = run_module(*command, "--chain", "['a.png','b.png','more/c.tif']")
+    assert done.returncode == 0, done.stderr
     assert names(tmp_path / "out") == [f"a_to_more_c_interpolation_{k}.png" for k in range(3)]
-    failed = subprocess.run([*command, "--pairs", "[['a.png','z.png']]"], capture_output=True, text=True)
+    failed = run_module(*command, "--pairs", "[['a.png','z.png']]")
     assert failed.returncode != 0
     assert failed.stderr.strip().splitlines()[-1].startswith("ValueError: 'z.png' is not a file of the data set.")

@@ -18,7 +18,7 @@ from PIL import Image
 from monai_diffae.support.root_cause import root_cause
 
 BUNDLES = ["brain_slices_diffae", "natural_images_diffae"]
-SMALL = {"z_dim": 8, "image_size": 16, "num_workers": 0, "device": torch.device("cpu")}
+SMALL = {"z_dim": 8, "image_size": 16, "num_workers": 0, "device": "cpu"}
 TRAINING = {"max_iterations": 3, "epoch_length": 1, "val_interval": 3, "batch_size": 4, "val_fraction": 0.4}
 TRAINING |= {"num_inference_steps": 2, "num_inversion_steps": 2}
 LATENT = {"latent_max_iterations": 3, "epoch_length": 1, "val_interval": 3, "latent_batch_size": 4, "batch_size": 3}

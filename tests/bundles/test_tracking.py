@@ -72,7 +72,7 @@ class Tracked:
     def __init__(self, name: str, folder: Path) -> None:
         data = folder / "data"
         data.mkdir()
-        options = {"z_dim": 8, "image_size": 16, "num_workers": 0, "device": "$torch.device('cpu')", "progress": False}
+        options = {"z_dim": 8, "image_size": 16, "num_workers": 0, "device": "cpu", "progress": False}
         options |= {"dataset_dir": str(data), "num_inference_steps": 2, "inversion": "explicit", "batch_size": 4}
         if name == "brain_slices_diffae":
             write_volumes(data)

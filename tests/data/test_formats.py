@@ -88,7 +88,7 @@ def load(file: Path, **options) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_marked_voxel_lies_where_the_file_says_and_results_have_its_type(tmp_path, name, dtype):
+def test_a_marked_voxel_lies_where_the_file_says_and_results_have_its_type(tmp_path, caplog, name, dtype):
     values = volume(dtype)
     FORMATS[name](tmp_path / name, values)
     (item,) = find_volumes(tmp_path)
@@ -99,6 +99,7 @@ def test_a_marked_voxel_lies_where_the_file_says_and_results_have_its_type(tmp_p
     np.testing.assert_allclose(place, AFFINE @ [*VOXEL, 1], atol=1e-3)
     np.testing.assert_allclose(affine, AFFINE, atol=1e-4)
 
+    assert not caplog.records  # nothing is converted or lacking
     stored = read_stored_volume(str(tmp_path / name), load=LoadVolumed("image"))
     image = stored.image(stored.numbers)
     nib.save(image, tmp_path / "result.nii.gz")
@@ -209,20 +210,40 @@ def test_nrrd_without_directions_or_of_an_unknown_space_says_what_is_taken(tmp_p
     assert "'scanner-xyz', which is taken for left-posterior-superior" in caplog.text
 
 
-def test_flat_and_multi_channel_meta_images_are_read(tmp_path):
-    itk = pytest.importorskip("itk", reason="the extra 'itk' is not installed")
+def write_meta_image(file: Path, values: np.ndarray, **fields: object) -> None:
+    header = {"ObjectType": "Image", "NDims": values.ndim, "BinaryData": True, "BinaryDataByteOrderMSB": False}
+    header |= {"DimSize": " ".join(map(str, values.shape)), "ElementType": "MET_SHORT"} | fields
+    lines = "".join(f"{key} = {value}\n" for key, value in (header | {"ElementDataFile": "LOCAL"}).items())
+    file.write_bytes(lines.encode() + values.tobytes(order="F"))
+
+
+def test_flat_meta_images_are_read(tmp_path):
+    pytest.importorskip("itk", reason="the extra 'itk' is not installed")
     flat = volume("int16")[..., 0]
-    image = itk.image_from_array(np.ascontiguousarray(flat.T))
-    image.SetSpacing([2.0, 3.0])
-    image.SetOrigin([5.0, 7.0])
-    itk.imwrite(image, str(tmp_path / "flat.mha"))
-    values, affine = load(tmp_path / "flat.mha")
+    write_meta_image(tmp_path / "a.mha", flat, ElementSpacing="2 3", Offset="5 7")
+    values, affine = load(tmp_path / "a.mha")
     np.testing.assert_array_equal(values[..., 0], flat)
     np.testing.assert_allclose(affine, [[-2, 0, 0, -5], [0, -3, 0, -7], [0, 0, 1, 0], [0, 0, 0, 1]])
-    both = np.stack([volume("float32"), 2 * volume("float32")], axis=-1)
-    image = itk.image_from_array(np.ascontiguousarray(np.moveaxis(both, -1, 0).T), is_vector=True)
-    itk.imwrite(image, str(tmp_path / "two.mha"))
-    np.testing.assert_array_equal(load(tmp_path / "two.mha", channel=1)[0], both[..., 1])
+
+
+def test_meta_images_of_signed_bytes_are_read(tmp_path):
+    pytest.importorskip("itk", reason="the extra 'itk' is not installed")
+    values = volume("int8") - 60
+    write_meta_image(tmp_path / "a.mha", values.astype(np.int8), ElementType="MET_CHAR")
+    np.testing.assert_array_equal(load(tmp_path / "a.mha")[0], values)
+    (tmp_path / "b.mha").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match=r"b\.mha cannot be read as an image"):
+        load(tmp_path / "b.mha")
+
+
+def test_channels_of_meta_images_are_read(tmp_path):
+    pytest.importorskip("itk", reason="the extra 'itk' is not installed")
+    both = np.stack([volume("int16"), 2 * volume("int16")])  # channels vary fastest
+    fields = {"NDims": 3, "DimSize": "5 6 7", "ElementNumberOfChannels": 2}
+    write_meta_image(tmp_path / "a.mha", both, **fields)
+    np.testing.assert_array_equal(load(tmp_path / "a.mha", channel=1)[0], both[1])
+    with pytest.raises(ValueError, match=r"a\.mha has 2 channels"):
+        load(tmp_path / "a.mha")
 
 
 @pytest.mark.parametrize(("name", "module", "extra"), [("a.mha", "itk", "itk"), ("a.nrrd", "nrrd", "nrrd")])

@@ -7,9 +7,10 @@ from itertools import islice
 import pytest
 import torch
 from monai.data import Dataset
+from monai.transforms import Compose, ThresholdIntensityd
 from torch.utils.data import DataLoader
 
-from monai_diffae.data import SampleIndices, encode_dataset, encode_once, encoding_fingerprint
+from monai_diffae.data import SampleIndices, VolumeSlices, encode_dataset, encode_once, encoding_fingerprint
 from monai_diffae.training import LatentBatches
 
 
@@ -118,6 +119,45 @@ def test_fingerprint_changes_with_each_of_its_parts_and_with_nothing_else(tiny_a
     assert changed(fingerprint()) == {"weights of the encoder"}
     files[1].write_bytes(b"22")
     assert changed(fingerprint()) == {"weights of the encoder", "files of the data set"}
+
+
+def test_which_slices_are_encoded_counts_and_so_do_parameters_that_the_first_and_last_file_do_not_show(
+    tiny_autoencoder, tmp_path
+):
+    for name in "abc":
+        (tmp_path / name).write_bytes(b"1")
+    data = [{"image": str(tmp_path / name)} for name in "abc"]
+
+    def fingerprint(high: float = 1.0, **slices) -> dict[str, str]:
+        """Of images that the range leaves as they are."""
+        prepare = Compose([lambda item: {"image": torch.zeros(1, 2)}, ThresholdIntensityd("image", high, above=False)])
+        return encoding_fingerprint(tiny_autoencoder.encoder, data, prepare, dataset=VolumeSlices([], **slices))
+
+    first = fingerprint()
+    assert fingerprint() == first
+    changes = [{"step": 2}, {"min_foreground": 0.1}, {"num_slices": 3}, {"slice_range": (0, 0.5)}, {"high": 2.0}]
+    for change in changes:
+        part = "preprocessing" if "high" in change else "settings"
+        assert {p for p, value in fingerprint(**change).items() if value != first[p]} == {part}, change
+
+
+def test_a_series_that_gets_another_file_is_encoded_anew(tiny_autoencoder, tmp_path):
+    (tmp_path / "series").mkdir()
+    (tmp_path / "series" / "1.dcm").write_bytes(b"1")
+    other = tmp_path / "2.dcm"
+    other.write_bytes(b"2")
+
+    def fingerprint() -> str:
+        data = [{"image": str(tmp_path / "series")}, {"image": [str(other)]}]
+        prepared = encoding_fingerprint(tiny_autoencoder.encoder, data, lambda item: {"image": torch.zeros(1, 2)})
+        return prepared["files of the data set"]
+
+    first = fingerprint()
+    assert fingerprint() == first
+    (tmp_path / "series" / "2.dcm").write_bytes(b"2")
+    second = fingerprint()
+    other.write_bytes(b"longer")
+    assert len({first, second, fingerprint()}) == 3
 
 
 def stream(batches, count: int) -> dict[str, torch.Tensor]:

@@ -10,7 +10,12 @@ import pytest
 from monai.apps import DecathlonDataset
 from served import served
 
-from monai_diffae.datasets import find_hippocampus, write_hippocampus_labels
+from monai_diffae.datasets import (
+    find_hippocampus,
+    find_hippocampus_or_volumes,
+    split_hippocampus_or_volumes,
+    write_hippocampus_labels,
+)
 from monai_diffae.datasets.hippocampus import measure_hippocampus, subject_of
 from monai_diffae.datasets.hippocampus.subject_lists import SPLITS, draw_split, listed_subjects
 
@@ -92,7 +97,7 @@ def test_volumes_without_mask_and_missing_subjects_are_logged(folder, caplog):
 def test_a_folder_without_the_data_is_named_with_what_to_do(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"unpack Task04_Hippocampus.tar so that .*Task04_Hippocampus/imagesTr"):
         find_hippocampus(tmp_path)
-    (tmp_path / "imagesTr").mkdir()
+    write_folder(tmp_path / "Task04_Hippocampus", [2 * first("train")])
     with pytest.raises(ValueError, match="holds no volume of split 'val'"):
         find_hippocampus(tmp_path, "val")
 
@@ -131,3 +136,28 @@ def test_volume_counts_the_size_of_voxels_and_empty_masks_are_named(folder, tmp_
     nib.save(nib.Nifti1Image(np.zeros((4, 4, 4), dtype=np.uint8), np.eye(4)), item["mask"])
     with pytest.raises(ValueError, match=r"hippocampus_\d+.nii.gz: The mask holds no hippocampus"):
         write_hippocampus_labels([item], folder, tmp_path / "labels.csv")
+
+
+def test_other_volumes_are_taken_whole(folder, tmp_path):
+    (tmp_path / "other" / "images").mkdir(parents=True)
+    for name in "abcd":
+        nib.save(nib.Nifti1Image(np.ones((4, 4, 4)), np.eye(4)), tmp_path / "other" / "images" / f"{name}.nii.gz")
+    items = find_hippocampus_or_volumes(tmp_path / "other", "test")
+    assert len(items) == 4
+    train, val = split_hippocampus_or_volumes(items, tmp_path / "other", 0.25, seed=0)
+    assert (len(train), len(val)) == (3, 1)
+
+
+def test_the_data_set_keeps_its_split_and_gives_masks_where_they_are_asked_for(folder):
+    items = find_hippocampus_or_volumes(folder, "train")
+    assert all(set(item) == {"image", "subject"} for item in items)
+    train, val = split_hippocampus_or_volumes(items, folder, 0.5, seed=0)
+    assert {item["subject"] for item in train} == {str(first("train"))}
+    assert {item["subject"] for item in val} == {str(first("val"))}
+    masked = find_hippocampus_or_volumes(folder, "test", masks={"lesion_mask": "labelsTr"})
+    assert all(item["lesion_mask"] == item["image"].replace("imagesTr", "labelsTr") for item in masked)
+
+
+def test_an_empty_folder_asks_for_the_data_set(tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no Task04_Hippocampus"):
+        find_hippocampus_or_volumes(tmp_path / "empty", download="false")

@@ -33,11 +33,6 @@ def make_inferer(steps: int = 4, prediction_type: str = "v_prediction", **option
 
 
 @pytest.fixture
-def images(device) -> torch.Tensor:
-    return torch.randn(3, 1, 8, 12, generator=torch.Generator().manual_seed(1)).clamp(-1, 1).to(device)
-
-
-@pytest.fixture
 def noise(images) -> torch.Tensor:
     return torch.randn(images.shape, generator=torch.Generator().manual_seed(2)).to(images)
 

@@ -12,14 +12,12 @@ from monai.engines.utils import default_prepare_batch
 from monai.transforms import FlattenSubKeysd
 
 from monai_diffae.inferers import (
-    DiffusionAutoencoderInferer,
     InterpolationInferer,
     ManipulationInferer,
     ReconstructionInferer,
     VariationInferer,
 )
-from monai_diffae.schedulers import InvertibleDDIMScheduler
-from monai_diffae.semantics import AttributeDirections, LatentStatistics
+from monai_diffae.semantics import AttributeDirections, Edit, LatentStatistics
 
 X_T = ["encode", "random", "zeros"]
 NAMES = ["reconstruction", "manipulation", "manipulation in series", "interpolation", "variations"]
@@ -41,11 +39,6 @@ CALL_RETURNS = {
 
 
 @pytest.fixture
-def loops() -> DiffusionAutoencoderInferer:
-    return DiffusionAutoencoderInferer(InvertibleDDIMScheduler(prediction_type="v_prediction"), 4, verbose=False)
-
-
-@pytest.fixture
 def attributes() -> AttributeDirections:
     random = torch.Generator().manual_seed(4)
     mean, weight = torch.randn(8, generator=random), torch.randn(2, 8, generator=random)
@@ -54,17 +47,12 @@ def attributes() -> AttributeDirections:
 
 
 @pytest.fixture
-def images(device) -> torch.Tensor:
-    return torch.randn(3, 1, 8, 12, generator=torch.Generator().manual_seed(1)).clamp(-1, 1).to(device)
-
-
-@pytest.fixture
 def make(loops, attributes) -> Callable:
     def make(name: str):
         return {
             "reconstruction": lambda: ReconstructionInferer(loops),
-            "manipulation": lambda: ManipulationInferer(loops, attributes, "lesion", 0.3),
-            "manipulation in series": lambda: ManipulationInferer(loops, attributes, "lesion", [-0.3, 0.3]),
+            "manipulation": lambda: ManipulationInferer(loops, attributes, Edit("lesion", 0.3)),
+            "manipulation in series": lambda: ManipulationInferer(loops, attributes, Edit("lesion", [-0.3, 0.3])),
             "interpolation": lambda: InterpolationInferer(loops, num_points=4),
             "variations": lambda: VariationInferer(loops, num_variations=3),
         }[name]()

@@ -12,7 +12,7 @@ from monai_diffae.inferers import DiffusionAutoencoderInferer, Inversion, Manipu
 from monai_diffae.inferers.exact_inversion import _solve
 from monai_diffae.inferers.stochastic_code import StochasticCode
 from monai_diffae.schedulers import InvertibleDDIMScheduler
-from monai_diffae.semantics import AttributeDirections, LatentStatistics
+from monai_diffae.semantics import AttributeDirections, Edit, LatentStatistics
 
 SPACINGS = ["leading", "trailing", "linspace"]
 PREDICTIONS = ["epsilon", "sample", "v_prediction"]
@@ -45,11 +45,6 @@ def exact(steps: int = 10, spacing: str = "leading", prediction_type: str = "v_p
 
 def root_mean_square(x: torch.Tensor) -> torch.Tensor:
     return x.flatten(1).square().mean(dim=1).sqrt()
-
-
-@pytest.fixture
-def images(device) -> torch.Tensor:
-    return torch.randn(3, 1, 8, 12, generator=torch.Generator().manual_seed(1)).clamp(-1, 1).to(device)
 
 
 @pytest.mark.parametrize("prediction_type", PREDICTIONS)
@@ -180,7 +175,7 @@ def test_results_hold_the_evaluations_and_the_residual_of_each_image(tiny_autoen
     inferer = DiffusionAutoencoderInferer(exact().scheduler, 10, inversion=inversion, verbose=False)
     statistics = LatentStatistics(torch.zeros(8), torch.ones(8))
     directions = AttributeDirections(["bright"], torch.eye(8)[:1], torch.zeros(1), statistics)
-    tasks = (ReconstructionInferer(inferer), ManipulationInferer(inferer, directions, "bright", amount=0.3))
+    tasks = (ReconstructionInferer(inferer), ManipulationInferer(inferer, directions, Edit("bright", amount=0.3)))
     found = inferer.invert_with_report(images, tiny_autoencoder, tiny_autoencoder.encode(images))
     for task in tasks:
         result = task.predict(MetaTensor(images), tiny_autoencoder)

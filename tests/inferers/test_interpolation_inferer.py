@@ -7,21 +7,10 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from monai_diffae.inferers import DiffusionAutoencoderInferer, InterpolationInferer, ReconstructionInferer
-from monai_diffae.schedulers import InvertibleDDIMScheduler
+from monai_diffae.inferers import InterpolationInferer, ReconstructionInferer
 from monai_diffae.semantics import lerp, slerp
 
 X_T = ["encode", "random", "zeros"]
-
-
-@pytest.fixture
-def loops() -> DiffusionAutoencoderInferer:
-    return DiffusionAutoencoderInferer(InvertibleDDIMScheduler(prediction_type="v_prediction"), 4, verbose=False)
-
-
-@pytest.fixture
-def images(device) -> torch.Tensor:
-    return torch.randn(3, 1, 8, 12, generator=torch.Generator().manual_seed(1)).clamp(-1, 1).to(device)
 
 
 @pytest.mark.parametrize("x_T", X_T)

@@ -7,18 +7,14 @@ import torch
 from monai_diffae.inferers import DiffusionAutoencoderInferer, ManipulationInferer, ReconstructionInferer
 from monai_diffae.inferers.stochastic_code import StochasticCode
 from monai_diffae.schedulers import InvertibleDDIMScheduler
-from monai_diffae.semantics import AttributeDirections, AttributeSummary, LatentStatistics
+from monai_diffae.semantics import AttributeDirections, AttributeSummary, Edit, LatentStatistics
+from monai_diffae.support.fingerprints import fingerprint
 
 X_T = ["encode", "random", "zeros"]
 
 
 @pytest.fixture
-def loops() -> DiffusionAutoencoderInferer:
-    return DiffusionAutoencoderInferer(InvertibleDDIMScheduler(prediction_type="v_prediction"), 4, verbose=False)
-
-
-@pytest.fixture
-def attributes() -> AttributeDirections:
+def attributes(device) -> AttributeDirections:
     """A continuous attribute with scores from -50 to 50 in training, and a binary one of which that is not known."""
     random = torch.Generator().manual_seed(4)
     mean, weight = torch.randn(8, generator=random), torch.randn(2, 8, generator=random)
@@ -29,17 +25,14 @@ def attributes() -> AttributeDirections:
     mix = torch.randn(8, 8, generator=random)
     pattern = weight @ mix @ mix.T
     bias = torch.tensor([0.5, -1.5])
-    return AttributeDirections(["age", "lesion"], weight, bias, statistics, summaries, means, pattern)
-
-
-@pytest.fixture
-def images(device) -> torch.Tensor:
-    return torch.randn(3, 1, 8, 12, generator=torch.Generator().manual_seed(1)).clamp(-1, 1).to(device)
+    return AttributeDirections(["age", "lesion"], weight, bias, statistics, summaries, means, pattern).to(device)
 
 
 @pytest.mark.parametrize("x_T", X_T)
 def test_manipulation_decodes_the_moved_code_with_the_same_x_T(tiny_autoencoder, images, loops, attributes, x_T):
-    result = ManipulationInferer(loops, attributes, "lesion", 0.5, x_T=x_T, seed=2).predict(images, tiny_autoencoder)
+    result = ManipulationInferer(loops, attributes, Edit("lesion", 0.5), x_T=x_T, seed=2).predict(
+        images, tiny_autoencoder
+    )
     z_sem = tiny_autoencoder.encode(images)
     code = StochasticCode(x_T, seed=2)(images, tiny_autoencoder, z_sem, loops)
     attributes.to(images.device)
@@ -52,7 +45,7 @@ def test_manipulation_decodes_the_moved_code_with_the_same_x_T(tiny_autoencoder,
 
 
 def test_manipulation_by_zero_is_the_reconstruction(tiny_autoencoder, images, loops, attributes):
-    result = ManipulationInferer(loops, attributes, "lesion", 0.0).predict(images, tiny_autoencoder)
+    result = ManipulationInferer(loops, attributes, Edit("lesion", 0.0)).predict(images, tiny_autoencoder)
     torch.testing.assert_close(result["edit"], result["reconstruction"], rtol=0, atol=1e-5)
     assert result["difference"].abs().max() < 1e-5
 
@@ -60,9 +53,9 @@ def test_manipulation_by_zero_is_the_reconstruction(tiny_autoencoder, images, lo
 @pytest.mark.parametrize("kind", [list, tuple])
 def test_manipulation_stacks_a_series_of_amounts(tiny_autoencoder, images, loops, attributes, kind):
     amounts = kind([-0.5, 0.0, 0.5])
-    series = ManipulationInferer(loops, attributes, "age", amounts).predict(images, tiny_autoencoder)
+    series = ManipulationInferer(loops, attributes, Edit("age", amounts)).predict(images, tiny_autoencoder)
     for i, amount in enumerate(amounts):
-        single = ManipulationInferer(loops, attributes, "age", amount).predict(images, tiny_autoencoder)
+        single = ManipulationInferer(loops, attributes, Edit("age", amount)).predict(images, tiny_autoencoder)
         torch.testing.assert_close(series["edit"][:, i], single["edit"], rtol=0, atol=1e-5)
         torch.testing.assert_close(series["difference"][:, i], single["difference"], rtol=0, atol=1e-5)
 
@@ -72,7 +65,7 @@ def test_manipulation_scores_are_the_attributes_logits_before_the_edit(
     tiny_autoencoder, images, loops, attributes, attribute
 ):
     scores = [
-        ManipulationInferer(loops, attributes, attribute, amount).predict(images, tiny_autoencoder)["score"]
+        ManipulationInferer(loops, attributes, Edit(attribute, amount)).predict(images, tiny_autoencoder)["score"]
         for amount in (0.0, 3.0)
     ]
     expected = attributes.scores(tiny_autoencoder.encode(images))[:, ["age", "lesion"].index(attribute)]
@@ -83,7 +76,7 @@ def test_manipulation_scores_are_the_attributes_logits_before_the_edit(
 def test_manipulation_reports_the_scores_after_the_edit(tiny_autoencoder, images, loops, attributes):
     z_sem = tiny_autoencoder.encode(images)
     single, series = (
-        ManipulationInferer(loops, attributes, "age", amount).predict(images, tiny_autoencoder)
+        ManipulationInferer(loops, attributes, Edit("age", amount)).predict(images, tiny_autoencoder)
         for amount in (0.5, [-0.5, 0.5])
     )
     expected = [attributes.scores(attributes.move(z_sem, "age", amount))[:, 0].detach() for amount in (-0.5, 0.5)]
@@ -96,7 +89,7 @@ def test_manipulation_reports_the_scores_after_the_edit(tiny_autoencoder, images
 def test_manipulation_to_a_target_gives_every_image_that_score(
     tiny_autoencoder, images, loops, attributes, attribute, target
 ):
-    result = ManipulationInferer(loops, attributes, attribute, target=target).predict(images, tiny_autoencoder)
+    result = ManipulationInferer(loops, attributes, Edit(attribute, target=target)).predict(images, tiny_autoencoder)
     score = torch.full((3,), 0.0 if target == "boundary" else float(target), device=images.device)
     torch.testing.assert_close(result["score_after"], score, rtol=0, atol=1e-4)
     z_sem = tiny_autoencoder.encode(images)
@@ -113,7 +106,7 @@ def test_manipulation_goes_along_the_pattern_or_the_weight(tiny_autoencoder, ima
     x_T = loops.invert(images, tiny_autoencoder, z_sem)
     edits = []
     for along in ("weight", "pattern"):
-        inferer = ManipulationInferer(loops, attributes, "lesion", **edit, keep="age", along=along)
+        inferer = ManipulationInferer(loops, attributes, Edit("lesion", **edit, keep="age", along=along))
         result = inferer.predict(images, tiny_autoencoder)
         moves = {"amount": "move", "target": "move_to", "to_class_mean": "move_to_class_mean"}
         moved = getattr(attributes, moves[way])(z_sem, "lesion", value, "age", along)
@@ -123,19 +116,19 @@ def test_manipulation_goes_along_the_pattern_or_the_weight(tiny_autoencoder, ima
             torch.testing.assert_close(result["score_after"], torch.full_like(result["score"], 3), rtol=0, atol=1e-4)
         edits.append(result["edit"])
     assert (edits[0] - edits[1]).abs().max() > 1e-3
-    unsaid = ManipulationInferer(loops, attributes, "lesion", **edit, keep="age")(images, tiny_autoencoder)
+    unsaid = ManipulationInferer(loops, attributes, Edit("lesion", **edit, keep="age"))(images, tiny_autoencoder)
     torch.testing.assert_close(unsaid, edits[0], rtol=0, atol=1e-5)
 
 
 def test_manipulation_along_a_pattern_that_is_not_known_is_refused(loops, attributes):
     attributes.pattern[1] = torch.nan
-    ManipulationInferer(loops, attributes, "lesion", 0.5)
+    ManipulationInferer(loops, attributes, Edit("lesion", 0.5))
     with pytest.raises(ValueError, match="pattern of 'lesion' is not known"):
-        ManipulationInferer(loops, attributes, "lesion", 0.5, along="pattern")
+        ManipulationInferer(loops, attributes, Edit("lesion", 0.5, along="pattern"))
     with pytest.raises(ValueError, match="pattern of 'lesion' is not known"):
-        ManipulationInferer(loops, attributes, "age", target=0.0, keep="lesion", along="pattern")
+        ManipulationInferer(loops, attributes, Edit("age", target=0.0, keep="lesion", along="pattern"))
     with pytest.raises(ValueError, match="along must be one of weight, pattern; got 'gradient'"):
-        ManipulationInferer(loops, attributes, "age", 0.5, along="gradient")
+        ManipulationInferer(loops, attributes, Edit("age", 0.5, along="gradient"))
 
 
 @pytest.mark.parametrize("share", [0.75, -1])
@@ -143,7 +136,7 @@ def test_manipulation_along_a_pattern_that_is_not_known_is_refused(loops, attrib
 def test_manipulation_to_a_class_mean_decodes_the_code_moved_there(
     tiny_autoencoder, images, loops, attributes, share, keep
 ):
-    inferer = ManipulationInferer(loops, attributes, "lesion", to_class_mean=share, keep=keep)
+    inferer = ManipulationInferer(loops, attributes, Edit("lesion", to_class_mean=share, keep=keep))
     result = inferer.predict(images, tiny_autoencoder)
     z_sem = tiny_autoencoder.encode(images)
     x_T = loops.invert(images, tiny_autoencoder, z_sem)
@@ -158,9 +151,13 @@ def test_manipulation_to_a_class_mean_decodes_the_code_moved_there(
 
 def test_manipulation_stacks_a_series_of_shares(tiny_autoencoder, images, loops, attributes):
     shares = [-0.5, 0.5, 1.0]
-    series = ManipulationInferer(loops, attributes, "lesion", to_class_mean=shares).predict(images, tiny_autoencoder)
+    series = ManipulationInferer(loops, attributes, Edit("lesion", to_class_mean=shares)).predict(
+        images, tiny_autoencoder
+    )
     for i, share in enumerate(shares):
-        single = ManipulationInferer(loops, attributes, "lesion", to_class_mean=share).predict(images, tiny_autoencoder)
+        single = ManipulationInferer(loops, attributes, Edit("lesion", to_class_mean=share)).predict(
+            images, tiny_autoencoder
+        )
         for key in ("edit", "difference", "score_after", "distance"):
             torch.testing.assert_close(series[key][:, i], single[key], rtol=0, atol=0)
 
@@ -168,19 +165,21 @@ def test_manipulation_stacks_a_series_of_shares(tiny_autoencoder, images, loops,
 @pytest.mark.parametrize("keep", [[], ["age"]])
 def test_steps_lead_straight_to_the_class_mean(tiny_autoencoder, images, loops, attributes, keep):
     options = {"to_class_mean": 0.8, "keep": keep}
-    steps = ManipulationInferer(loops, attributes, "lesion", **options, num_steps=2).predict(images, tiny_autoencoder)
+    steps = ManipulationInferer(loops, attributes, Edit("lesion", **options, num_steps=2)).predict(
+        images, tiny_autoencoder
+    )
     for i, share in enumerate((0.4, 0.8)):
         options["to_class_mean"] = share
-        single = ManipulationInferer(loops, attributes, "lesion", **options).predict(images, tiny_autoencoder)
+        single = ManipulationInferer(loops, attributes, Edit("lesion", **options)).predict(images, tiny_autoencoder)
         for key in ("edit", "score_after", "distance"):
             torch.testing.assert_close(steps[key][:, i], single[key], rtol=1e-4, atol=1e-4)
 
 
 def test_manipulation_stacks_a_series_of_targets_of_both_kinds(tiny_autoencoder, images, loops, attributes):
     targets = [-2.0, "boundary", "across"]
-    series = ManipulationInferer(loops, attributes, "lesion", target=targets).predict(images, tiny_autoencoder)
+    series = ManipulationInferer(loops, attributes, Edit("lesion", target=targets)).predict(images, tiny_autoencoder)
     for i, target in enumerate(targets):
-        single = ManipulationInferer(loops, attributes, "lesion", target=target).predict(images, tiny_autoencoder)
+        single = ManipulationInferer(loops, attributes, Edit("lesion", target=target)).predict(images, tiny_autoencoder)
         for key in ("edit", "difference", "score_after"):
             torch.testing.assert_close(series[key][:, i], single[key], rtol=0, atol=1e-5)
     torch.testing.assert_close(series["score_after"][:, 2], -series["score"], rtol=0, atol=1e-4)
@@ -191,8 +190,8 @@ def test_manipulation_leaves_the_scores_of_kept_attributes(tiny_autoencoder, ima
     moves = []
     decode = loops.decode
     loops.decode = lambda z_sem, *others: moves.extend(z_sem.chunk(2)) or decode(z_sem, *others)
-    ManipulationInferer(loops, attributes, "age", keep=["lesion"], **edit).predict(images, tiny_autoencoder)
-    ManipulationInferer(loops, attributes, "age", **edit).predict(images, tiny_autoencoder)
+    ManipulationInferer(loops, attributes, Edit("age", keep=["lesion"], **edit)).predict(images, tiny_autoencoder)
+    ManipulationInferer(loops, attributes, Edit("age", **edit)).predict(images, tiny_autoencoder)
     before, kept, _, free = (attributes.scores(z_sem) for z_sem in moves)
     torch.testing.assert_close(kept[:, 1], before[:, 1], rtol=0, atol=1e-4)
     assert (free[:, 1] - before[:, 1]).abs().min() > 0.01
@@ -200,14 +199,14 @@ def test_manipulation_leaves_the_scores_of_kept_attributes(tiny_autoencoder, ima
 
 
 def test_manipulation_says_how_far_it_leads_outside_the_training_scores(tiny_autoencoder, images, loops, attributes):
-    inferer = ManipulationInferer(loops, attributes, "age", target=[0.0, 75.0])
+    inferer = ManipulationInferer(loops, attributes, Edit("age", target=[0.0, 75.0]))
     with pytest.warns(UserWarning, match=r"'age': .* 2\.5 standard deviations outside the training scores"):
         result = inferer.predict(images, tiny_autoencoder)
     expected = torch.tensor([[0.0, 2.5]] * 3, device=images.device)
     torch.testing.assert_close(result["extrapolation"], expected, rtol=0, atol=1e-3)
-    far = ManipulationInferer(loops, attributes, "age", 20.0).predict(images, tiny_autoencoder)
+    far = ManipulationInferer(loops, attributes, Edit("age", 20.0)).predict(images, tiny_autoencoder)
     torch.testing.assert_close(far["extrapolation"], (far["score_after"] - 50) / 10)
-    unknown = ManipulationInferer(loops, attributes, "lesion", 0.1).predict(images, tiny_autoencoder)
+    unknown = ManipulationInferer(loops, attributes, Edit("lesion", 0.1)).predict(images, tiny_autoencoder)
     assert unknown["extrapolation"].isnan().all()
 
 
@@ -225,10 +224,10 @@ def test_steps_lead_straight_to_the_target_and_keep_what_is_kept(
     tiny_autoencoder, images, loops, attributes, attribute, edit, keep
 ):
     keep = [name for name in ("age", "lesion") if name != attribute] if keep else []
-    steps = ManipulationInferer(loops, attributes, attribute, **edit, keep=keep, num_steps=4)
+    steps = ManipulationInferer(loops, attributes, Edit(attribute, **edit, keep=keep, num_steps=4))
     series, single = (
         inferer.predict(images, tiny_autoencoder)
-        for inferer in (steps, ManipulationInferer(loops, attributes, attribute, **edit, keep=keep))
+        for inferer in (steps, ManipulationInferer(loops, attributes, Edit(attribute, **edit, keep=keep)))
     )
     assert series["edit"].shape == (3, 4, *images.shape[1:])
     for key in ("edit", "difference", "score_after", "distance"):
@@ -248,11 +247,11 @@ def test_steps_lead_straight_to_the_target_and_keep_what_is_kept(
 
 @pytest.mark.parametrize("edit", [{"amount": 0.5}, {"target": [3.0, -2.0]}, {"target": 3.0, "num_steps": 2}])
 def test_the_edited_image_is_encoded_again_for_its_own_scores(tiny_autoencoder, images, loops, attributes, edit):
-    inferer = ManipulationInferer(loops, attributes, "age", keep=["lesion"], **edit)
+    inferer = ManipulationInferer(loops, attributes, Edit("age", keep=["lesion"], **edit))
     result = inferer.predict(images, tiny_autoencoder)
-    series = result["edit"] if inferer.is_series else result["edit"][:, None]
+    series = result["edit"] if inferer.edit.is_series else result["edit"][:, None]
     scores = torch.stack([attributes.scores(tiny_autoencoder.encode(image)) for image in series.unbind(1)], 1).detach()
-    expected = scores if inferer.is_series else scores[:, 0]
+    expected = scores if inferer.edit.is_series else scores[:, 0]
     torch.testing.assert_close(result["score_reencoded"], expected[..., 0])
     torch.testing.assert_close(result["kept_reencoded"], expected[..., 1:])
     assert (result["score_reencoded"] - result["score_after"]).abs().min() > 1e-3
@@ -263,13 +262,15 @@ def test_kept_scores_are_reported_before_and_after_in_their_order(tiny_autoencod
     three = AttributeDirections(
         ["age", "lesion", "sex"], torch.cat([attributes.weight, weight]), torch.zeros(3), attributes.statistics
     )
-    result = ManipulationInferer(loops, three, "lesion", 0.5, keep=["sex", "age"]).predict(images, tiny_autoencoder)
+    result = ManipulationInferer(loops, three, Edit("lesion", 0.5, keep=["sex", "age"])).predict(
+        images, tiny_autoencoder
+    )
     expected = three.to(images.device).scores(tiny_autoencoder.encode(images))[:, [2, 0]].detach()
     torch.testing.assert_close(result["kept_before"], expected)
     torch.testing.assert_close(result["kept_after"], expected, rtol=1e-4, atol=1e-4)
-    one = ManipulationInferer(loops, three, "lesion", 0.5, keep="sex").predict(images, tiny_autoencoder)
+    one = ManipulationInferer(loops, three, Edit("lesion", 0.5, keep="sex")).predict(images, tiny_autoencoder)
     assert one["kept_after"].shape == (3, 1)
-    none = ManipulationInferer(loops, three, "lesion", 0.5).predict(images, tiny_autoencoder)
+    none = ManipulationInferer(loops, three, Edit("lesion", 0.5)).predict(images, tiny_autoencoder)
     assert not [key for key in none if key.startswith("kept")]
 
 
@@ -287,10 +288,8 @@ class Lagging(torch.nn.Module):
 @pytest.mark.parametrize("x_T", X_T)
 def test_aimed_moves_go_on_until_the_image_has_the_score(images, attributes, x_T):
     loops = DiffusionAutoencoderInferer(InvertibleDDIMScheduler(prediction_type="sample"), 4, verbose=False)
-    edit = {"target": [4.0, -2.0], "keep": ["lesion"], "x_T": x_T}
-    plain, aimed = (
-        ManipulationInferer(loops, attributes, "age", **edit, max_aims=n).predict(images, Lagging()) for n in (0, 8)
-    )
+    edits = [Edit("age", target=[4.0, -2.0], keep="lesion", max_aims=n) for n in (0, 8)]
+    plain, aimed = (ManipulationInferer(loops, attributes, e, x_T=x_T).predict(images, Lagging()) for e in edits)
     target = torch.tensor([4.0, -2.0], device=images.device)
     assert ((plain["score_reencoded"] - target).abs() > 0.5).all()
     assert ((aimed["score_reencoded"] - target).abs() < 0.4).all()
@@ -303,8 +302,8 @@ def test_aimed_moves_go_on_until_the_image_has_the_score(images, attributes, x_T
 
 def test_steps_of_an_aimed_move_are_shares_of_it(tiny_autoencoder, images, loops, attributes):
     edit = {"target": 2.0, "max_aims": 4}
-    steps = ManipulationInferer(loops, attributes, "age", num_steps=3, **edit).predict(images, tiny_autoencoder)
-    one = ManipulationInferer(loops, attributes, "age", **edit).predict(images, tiny_autoencoder)
+    steps = ManipulationInferer(loops, attributes, Edit("age", num_steps=3, **edit)).predict(images, tiny_autoencoder)
+    one = ManipulationInferer(loops, attributes, Edit("age", **edit)).predict(images, tiny_autoencoder)
     shares = torch.arange(1, 4, device=images.device) / 3
     torch.testing.assert_close(steps["distance"], one["distance"][:, None] * shares, rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(steps["edit"][:, -1], one["edit"], rtol=0, atol=1e-3)
@@ -324,7 +323,7 @@ def test_steps_of_an_aimed_move_are_shares_of_it(tiny_autoencoder, images, loops
     ],
 )
 def test_manipulation_has_a_title_for_each_edit(loops, attributes, edit, titles):
-    assert ManipulationInferer(loops, attributes, "lesion", **edit).titles == titles
+    assert ManipulationInferer(loops, attributes, Edit("lesion", **edit)).titles == titles
 
 
 @pytest.mark.parametrize(
@@ -350,5 +349,34 @@ def test_manipulation_has_a_title_for_each_edit(loops, attributes, edit, titles)
     ],
 )
 def test_manipulation_refuses_what_it_cannot_do_before_it_runs(loops, attributes, arguments, message):
+    arguments = {"attribute": "lesion", "amount": 0.3} | arguments
+    others = {"x_T": arguments.pop("x_T")} if "x_T" in arguments else {}
     with pytest.raises(ValueError, match=message):
-        ManipulationInferer(loops, attributes, **{"attribute": "lesion", "amount": 0.3} | arguments)
+        ManipulationInferer(loops, attributes, Edit(**arguments), **others)
+
+
+@pytest.mark.parametrize(
+    ("values", "arguments"),
+    [
+        (("lesion", 0.3), {}),
+        (("lesion",), {"target": "across", "num_steps": 2, "x_T": "zeros"}),
+        ((), {"attribute": "lesion", "amount": 0.3, "keep": "age", "along": "weight", "max_aims": 0, "seed": 1}),
+    ],
+)
+def test_arguments_of_version_0_1_0_make_the_edit_with_a_warning(loops, attributes, values, arguments):
+    with pytest.warns(
+        DeprecationWarning, match=r"takes monai_diffae.semantics.Edit\(attribute='lesion', (amount|target)="
+    ):
+        old = ManipulationInferer(loops, attributes, *values, **arguments)
+    edit = {"attribute": "lesion", "amount": 0.3} if "target" not in arguments else {"attribute": "lesion"}
+    others = {name: arguments.pop(name) for name in ("x_T", "seed") if name in arguments}
+    new = ManipulationInferer(loops, attributes, Edit(**edit | arguments), **others)
+    assert fingerprint(old) == fingerprint(new)
+    assert old.titles == new.titles == new.edit.titles
+
+
+def test_an_edit_and_arguments_about_it_are_refused(loops, attributes):
+    with pytest.raises(TypeError, match="takes an Edit and nothing else about it; got keep as well"):
+        ManipulationInferer(loops, attributes, Edit("lesion", 0.3), keep="age")
+    with pytest.raises(TypeError, match="strength"):
+        ManipulationInferer(loops, attributes, "lesion", strength=0.3)

@@ -7,14 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 from monai.data import MetaTensor
+from monai.inferers import SlidingWindowInferer
 
 from monai_diffae.inferers import (
     DiffusionAutoencoderInferer,
     InterpolationInferer,
     ReconstructionInferer,
     RememberingInferer,
+    SlicewiseInferer,
+    WindowedInferer,
 )
-from monai_diffae.inferers.fingerprints import fingerprint
 from monai_diffae.schedulers import InvertibleDDIMScheduler
 
 
@@ -112,7 +114,7 @@ def test_nothing_is_kept_where_it_is_not_enabled(tiny_autoencoder, images, tmp_p
 
 def test_results_of_other_code_are_not_taken(tiny_autoencoder, images, tmp_path, monkeypatch):
     remembering(tmp_path).predict(images, tiny_autoencoder)
-    monkeypatch.setattr("monai_diffae.inferers.remembering._code", lambda: "other")
+    monkeypatch.setattr("monai_diffae.inferers.remembering.code_fingerprint", lambda: "other")
     remembering(tmp_path).predict(images, tiny_autoencoder)
     assert counted == [5, 5]
 
@@ -120,7 +122,8 @@ def test_results_of_other_code_are_not_taken(tiny_autoencoder, images, tmp_path,
 def test_what_was_remembered_can_be_forgotten_and_nothing_else_is_deleted(tiny_autoencoder, images, tmp_path):
     for name in ("mine", "shared"):
         remembering(tmp_path / name).predict(images, tiny_autoencoder)
-    (tmp_path / "mine" / f"{'a' * 64}.pt.123.partial").touch()  # of a killed run
+    for name in (f".partial.123.{'a' * 64}.pt", f"{'a' * 64}.pt.123.partial"):  # of killed runs, of version 0.1.0 too
+        (tmp_path / "mine" / name).touch()
     (tmp_path / "shared" / "model.pt").touch()
     for name in ("mine", "shared", "missing"):
         remembering(tmp_path / name).forget()
@@ -141,15 +144,77 @@ def test_further_images_count(tiny_autoencoder, images, tmp_path):
     torch.testing.assert_close(first, again, rtol=1e-4, atol=1e-5)
 
 
-def test_equal_things_have_equal_fingerprints_and_others_have_not(tiny_autoencoder):
-    assert fingerprint(reconstruction()) == fingerprint(reconstruction())
-    assert fingerprint(tiny_autoencoder) == fingerprint(copy.deepcopy(tiny_autoencoder))
-    different = [1, 1.0, "1", [1], [[1]], {"a": 1}, torch.tensor(1), torch.tensor(1.0), None, torch.relu, dict]
-    assert len({fingerprint(thing) for thing in different}) == len(different)
-    assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
-    assert fingerprint(torch.ones(2, dtype=torch.bfloat16)) == fingerprint(torch.ones(2, dtype=torch.bfloat16))
+def test_a_new_network_is_never_taken_for_one_that_is_gone(tiny_autoencoder, images, tmp_path):
+    """The memory of one may become that of the next."""
+    inferer = remembering(tmp_path)
+    for k in range(8):
+        network = copy.deepcopy(tiny_autoencoder)
+        for parameter in network.parameters():
+            parameter.data.mul_(1 + 0.1 * k)  # which PyTorch does not count as a change
+        expected = reconstruction().predict(images[:1], network)
+        found = inferer.predict(images[:1], network)
+        torch.testing.assert_close(found["z_sem"], expected["z_sem"], rtol=0, atol=0)
+        del network
+    assert counted == [1] * 8
 
 
-def test_what_cannot_be_looked_into_is_never_the_same():
-    thing = lambda x: x  # noqa: E731
-    assert fingerprint(thing) != fingerprint(thing)
+def test_weights_that_change_behind_pytorchs_back_count(tiny_autoencoder, images, tmp_path):
+    network, inferer = copy.deepcopy(tiny_autoencoder), remembering(tmp_path)
+    for _ in range(2):
+        inferer.predict(images, network)
+        next(network.encoder.parameters()).data.add_(1)
+    assert counted == [5, 5]
+
+
+def test_settings_that_change_between_calls_count(tiny_autoencoder, images, tmp_path):
+    inferer = remembering(tmp_path)
+    inferer.predict(images, tiny_autoencoder)
+    inferer.inferer.inferer.num_inference_steps = 5
+    found = inferer.predict(images, tiny_autoencoder)
+    expected = reconstruction()
+    expected.inferer.num_inference_steps = 5
+    torch.testing.assert_close(
+        found["reconstruction"], expected.predict(images, tiny_autoencoder)["reconstruction"], rtol=0, atol=0
+    )
+    inferer.inferer.stochastic_code.x_T = "zeros"
+    inferer.predict(images, tiny_autoencoder)
+    assert counted == [5, 5, 5]
+
+
+@pytest.mark.parametrize("kind", ["images", "volumes", "windows"])
+def test_the_batch_size_does_not_count(tiny_autoencoder, images, tmp_path, kind):
+    def inferer(batch_size: int) -> RememberingInferer:
+        inner = reconstruction()
+        inner.__class__ = Counting
+        inner.inferer.batches.size = batch_size
+        if kind == "volumes":
+            inner = SlicewiseInferer(inner, batch_size)
+        if kind == "windows":
+            inner = WindowedInferer(inner, SlidingWindowInferer((8, 8), sw_batch_size=batch_size))
+        return RememberingInferer(inner, tmp_path)
+
+    inferer(2).predict(images, tiny_autoencoder)
+    done = list(counted)
+    inferer(3).predict(images, tiny_autoencoder)
+    assert counted == done != []
+
+
+def test_no_more_than_a_part_is_lost(tiny_autoencoder, images, tmp_path):
+    whole = remembering(tmp_path / "whole").predict(images, tiny_autoencoder)
+    inferer = remembering(tmp_path / "parts")
+    inferer.part = 2
+    tiny_autoencoder.register_forward_pre_hook(lambda *_: kill() if len(counted) > 3 else None)
+
+    def kill() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        inferer.predict(images, tiny_autoencoder)  # in its third part
+    assert len(list((tmp_path / "parts").iterdir())) == 4
+    tiny_autoencoder._forward_pre_hooks.clear()
+    counted.clear()
+    found = inferer.predict(images, tiny_autoencoder)
+    assert counted == [1]
+    torch.testing.assert_close(found["z_sem"], whole["z_sem"], rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="part must be 1 or more, got 0"):
+        RememberingInferer(reconstruction(), tmp_path, part=0)

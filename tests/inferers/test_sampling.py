@@ -13,7 +13,6 @@ from monai.engines import SupervisedEvaluator
 from monai_diffae.data import SampleIndices
 from monai_diffae.inferers import (
     ConditionalLatentSampler,
-    DiffusionAutoencoderInferer,
     LatentSampler,
     SamplingInferer,
 )
@@ -35,11 +34,6 @@ class NormalDenoiser(nn.Module):
     def forward(self, x: torch.Tensor, timesteps: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
         alpha_bar = self.alphas_cumprod.to(x.device)[timesteps.to(x.device).long()]
         return (1 - alpha_bar).sqrt().to(x)[:, None] * x
-
-
-@pytest.fixture
-def loops() -> DiffusionAutoencoderInferer:
-    return DiffusionAutoencoderInferer(InvertibleDDIMScheduler(prediction_type="v_prediction"), 4, verbose=False)
 
 
 @pytest.fixture

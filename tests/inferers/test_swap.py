@@ -7,18 +7,7 @@ from ignite.engine import Events
 from monai.data import DataLoader, MetaTensor
 from monai.engines import PrepareBatchExtraInput, SupervisedEvaluator
 
-from monai_diffae.inferers import DiffusionAutoencoderInferer, ReconstructionInferer, SwapInferer
-from monai_diffae.schedulers import InvertibleDDIMScheduler
-
-
-@pytest.fixture
-def loops() -> DiffusionAutoencoderInferer:
-    return DiffusionAutoencoderInferer(InvertibleDDIMScheduler(prediction_type="v_prediction"), 4, verbose=False)
-
-
-@pytest.fixture
-def images(device) -> torch.Tensor:
-    return torch.randn(3, 1, 8, 12, generator=torch.Generator().manual_seed(1)).clamp(-1, 1).to(device)
+from monai_diffae.inferers import ReconstructionInferer, SwapInferer
 
 
 def test_swap_decodes_z_sem_of_one_with_x_T_of_the_other_and_the_reverse(tiny_autoencoder, images, loops):

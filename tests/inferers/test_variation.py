@@ -4,19 +4,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from monai_diffae.inferers import DiffusionAutoencoderInferer, VariationInferer
+from monai_diffae.inferers import VariationInferer
 from monai_diffae.inferers.stochastic_code import StochasticCode
-from monai_diffae.schedulers import InvertibleDDIMScheduler
-
-
-@pytest.fixture
-def loops() -> DiffusionAutoencoderInferer:
-    return DiffusionAutoencoderInferer(InvertibleDDIMScheduler(prediction_type="v_prediction"), 4, verbose=False)
-
-
-@pytest.fixture
-def images(device) -> torch.Tensor:
-    return torch.randn(3, 1, 8, 12, generator=torch.Generator().manual_seed(1)).clamp(-1, 1).to(device)
 
 
 def test_variations_share_z_sem_and_differ_in_x_T(tiny_autoencoder, images, loops):

@@ -18,7 +18,7 @@ from monai_diffae.inferers import (
 )
 from monai_diffae.networks import DiffAEUNet, DiffusionAutoencoder, SemanticEncoder
 from monai_diffae.schedulers import InvertibleDDIMScheduler
-from monai_diffae.semantics import AttributeDirections, LatentStatistics
+from monai_diffae.semantics import AttributeDirections, Edit, LatentStatistics
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def inferers(loops) -> dict:
     directions = AttributeDirections(["lesion"], torch.eye(8)[:1], torch.zeros(1), statistics)
     return {
         "reconstruction": ReconstructionInferer(loops),
-        "edit": ManipulationInferer(loops, directions, "lesion", 2.0),
+        "edit": ManipulationInferer(loops, directions, Edit("lesion", 2.0)),
     }
 
 
@@ -103,7 +103,7 @@ def test_windows_of_a_volume_are_pasted_in_three_dimensions(inferers, volume_aut
 
 def test_all_images_of_a_result_are_pasted_and_nothing_else(loops, inferers, tiny_autoencoder, device):
     images = MetaTensor(random(2, 1, 8, 16, device=device), affine=torch.diag(torch.tensor([2.0, 3, 4, 1])))
-    series = ManipulationInferer(loops, inferers["edit"].attributes, "lesion", [-2.0, 0.0, 2.0])
+    series = ManipulationInferer(loops, inferers["edit"].attributes, Edit("lesion", [-2.0, 0.0, 2.0]))
     windows = SlidingWindowInferer(roi_size=(8, 8), sw_batch_size=3, overlap=0)
     results = WindowedInferer(series, windows).predict(images, tiny_autoencoder)
     assert set(results) == {"reconstruction", "edit", "difference"}

@@ -16,6 +16,7 @@ from monai.transforms import FlattenSubKeysd
 
 from monai_diffae.results import EditsTableSaver, LatentsTableSaver
 from monai_diffae.results.table_files import CsvFile, ParquetFile
+from monai_diffae.semantics import Edit
 
 AFFINE = torch.diag(torch.tensor([-1.0, 2.0, 3.0, 1.0], dtype=torch.float64))
 
@@ -136,4 +137,4 @@ def test_other_formats_are_refused(tmp_path):
     with pytest.raises(ValueError, match="ends in 'xlsx'; a table of this kind can be csv or parquet"):
         LatentsTableSaver(tmp_path / "latents.xlsx")
     with pytest.raises(ValueError, match="ends in 'parquet'; a table of this kind can be csv"):
-        EditsTableSaver(tmp_path / "edits.parquet", "lesion", amount=1.0)
+        EditsTableSaver(tmp_path / "edits.parquet", Edit("lesion", amount=1.0))

@@ -16,6 +16,7 @@ from monai_diffae.data import ImageChains
 from monai_diffae.inferers import DiffusionAutoencoderInferer, InterpolationInferer
 from monai_diffae.results import EditsTableSaver, LatentsTableSaver
 from monai_diffae.schedulers import InvertibleDDIMScheduler
+from monai_diffae.semantics import Edit
 
 FILES = ["images/a.nii.gz", "images/a.nii.gz", "b.nii"]
 
@@ -179,7 +180,7 @@ def run_edits(saver: EditsTableSaver, root: Path, device: str, after: list, slic
 @pytest.mark.parametrize("slices", [True, False], ids=["slices", "pictures"])
 def test_the_table_of_edits_has_a_row_an_item_with_its_scores(tmp_path, device, slices, along):
     given = {} if along == "weight" else {"along": along}
-    saver = EditsTableSaver(tmp_path / "out" / "edits.csv", "lesion", amount=0.3, data_root_dir=tmp_path, **given)
+    saver = EditsTableSaver(tmp_path / "out" / "edits.csv", Edit("lesion", amount=0.3, **given), data_root_dir=tmp_path)
     header, *rows = run_edits(saver, tmp_path, device, 0.75, slices)
     columns = ["attribute", "along", "amount", "score_before", "score_after", "extrapolation"]
     assert header == ["file", *(["slice"] if slices else []), *columns]
@@ -196,7 +197,7 @@ def test_the_table_of_edits_has_a_row_an_item_with_its_scores(tmp_path, device, 
     "edits", [{"target": ["boundary", 2, "across"]}, {"amount": [-1.0, 0.5, 2.0]}, {"to_class_mean": [-1, 0.5, 1]}]
 )
 def test_the_table_of_a_series_has_a_row_an_edit(tmp_path, device, edits):
-    saver = EditsTableSaver(tmp_path / "edits.csv", "lesion", **edits)
+    saver = EditsTableSaver(tmp_path / "edits.csv", Edit("lesion", **edits))
     header, *rows = run_edits(saver, tmp_path, device, [0.0, 2.0, 9.0])
     ((column, series),) = edits.items()
     assert header[3] == column
@@ -209,7 +210,7 @@ def test_the_table_of_a_series_has_a_row_an_edit(tmp_path, device, edits):
 @pytest.mark.parametrize("edits", [{}, {"amount": 0.3, "target": "boundary"}, {"amount": 0.3, "to_class_mean": 1}])
 def test_edits_are_by_an_amount_or_to_a_target_or_to_a_class_mean(edits):
     with pytest.raises(ValueError, match=r"exactly one of amount, target and to_class_mean; got (none|amount=0.3 and)"):
-        EditsTableSaver("edits.csv", "lesion", **edits)
+        EditsTableSaver("edits.csv", Edit("lesion", **edits))
 
 
 @pytest.mark.parametrize("numbers", [(), ("tries", "probability")])
@@ -225,7 +226,7 @@ def test_numbers_of_the_result_get_columns_of_their_own(tmp_path, numbers):
 
 
 def test_steps_to_one_target_have_a_row_each_with_further_numbers(tmp_path):
-    saver = EditsTableSaver(tmp_path / "e.csv", "lesion", target="across", num_steps=2, numbers=["distance"])
+    saver = EditsTableSaver(tmp_path / "e.csv", Edit("lesion", target="across", num_steps=2), numbers=["distance"])
     output = {"score": torch.tensor(-1.0), "score_after": torch.tensor([0.0, 1.0])}
     output |= {"extrapolation": torch.zeros(2), "distance": torch.tensor([0.5, 1.0])}
     rows = list(saver.rows(output))
@@ -258,15 +259,22 @@ def test_kept_attributes_have_columns_for_their_scores_before_and_after(tmp_path
     series |= {
         f"kept_{when}": 10 * k + torch.tensor([[5.0, 6.0], [7.0, 8.0]]) for k, when in ((1, "after"), (2, "reencoded"))
     }
-    saver = EditsTableSaver(tmp_path / "e.csv", "lesion", target=[0.0, 1.0], keep=["age", "sex"])
+    saver = EditsTableSaver(tmp_path / "e.csv", Edit("lesion", target=[0.0, 1.0], keep=["age", "sex"]))
     first, second = saver.rows(series)
     columns = [f"kept_{name}_{when}" for name in ("age", "sex") for when in ("before", "after", "reencoded")]
     assert list(first)[-6:] == columns
     assert [first[column] for column in columns] == [5, 15, 25, 6, 16, 26]
     assert [second[column] for column in columns] == [5, 17, 27, 6, 18, 28]
     single = {key: value if key in ("score", "kept_before") else value[1] for key, value in series.items()}
-    (row,) = EditsTableSaver(tmp_path / "e.csv", "lesion", target=1.0, keep=["age", "sex"]).rows(single)
+    (row,) = EditsTableSaver(tmp_path / "e.csv", Edit("lesion", target=1.0, keep=["age", "sex"])).rows(single)
     assert [row[column] for column in columns] == [5, 17, 27, 6, 18, 28]
     one = {key: value[..., :1] if key.startswith("kept") else value for key, value in single.items()}
-    (row,) = EditsTableSaver(tmp_path / "e.csv", "lesion", target=1.0, keep="age").rows(one)
+    (row,) = EditsTableSaver(tmp_path / "e.csv", Edit("lesion", target=1.0, keep="age")).rows(one)
     assert list(row)[-3:] == columns[:3]
+
+
+def test_arguments_of_version_0_1_0_make_the_edit_with_a_warning(tmp_path):
+    with pytest.warns(DeprecationWarning, match=r"EditsTableSaver takes .*Edit\(attribute='lesion', target='across'"):
+        saver = EditsTableSaver(tmp_path / "e.csv", attribute="lesion", target="across", num_steps=2, keep=["age"])
+    assert saver.edit.columns == Edit("lesion", target="across", num_steps=2).columns
+    assert saver.edit.keep == ("age",)

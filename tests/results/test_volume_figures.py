@@ -76,7 +76,7 @@ def test_every_volume_has_a_figure_named_as_its_other_results(tmp_path, device):
     out = run(tmp_path, device)
     files = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
     assert [file for file in files if not file.startswith(".resume")] == [f"sub-{k}/T1_figure.png" for k in range(2)]
-    assert not list(out.rglob("*.partial"))
+    assert not list(out.rglob("*.partial*"))
     assert Image.open(out / "sub-0/T1_figure.png").format == "PNG"
 
 
@@ -145,7 +145,7 @@ def test_a_killed_run_leaves_whole_figures_and_the_next_one_draws_the_others(tmp
         os.rename(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr("monai_diffae.results.panels.os.replace", die)
+        patch.setattr("monai_diffae.support.atomic_files.os.replace", die)
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path, device, overwrite=False)
     first = times(tmp_path / "out")
@@ -153,16 +153,16 @@ def test_a_killed_run_leaves_whole_figures_and_the_next_one_draws_the_others(tmp
     second = times(run(tmp_path, device, overwrite=False))
     assert second["sub-0"] == first["sub-0"]
     assert set(second) == {"sub-0", "sub-1"}
-    assert not list((tmp_path / "out").rglob("*.partial"))
+    assert not list((tmp_path / "out").rglob("*.partial*"))
 
 
 def test_one_volume_is_held_at_a_time(tmp_path, device, monkeypatch):
     held = []
     complete = VolumeFigureSaver._complete
 
-    def watched(self, engine=None):
+    def watched(self):
         held.append(len(self._slices))
-        complete(self, engine)
+        complete(self)
         assert self._slices == []
 
     monkeypatch.setattr(VolumeFigureSaver, "_complete", watched)

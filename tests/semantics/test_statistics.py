@@ -83,3 +83,9 @@ def test_statistics_are_read_from_a_file_of_their_state(z_sem, tmp_path):
     torch.save({"weight": z_sem}, tmp_path / "other.pt")
     with pytest.raises(ValueError, match=r"must hold mean and std of z_sem, got \['weight'\]"):
         LatentStatistics.load(tmp_path / "other.pt")
+
+
+def test_file_of_impossible_statistics_is_named(tmp_path):
+    torch.save({"mean": torch.zeros(2), "std": torch.tensor([1.0, 0.0])}, tmp_path / "statistics.pt")
+    with pytest.raises(ValueError, match=r"statistics\.pt' holds no statistics of z_sem: std must be positive"):
+        LatentStatistics.load(tmp_path / "statistics.pt")

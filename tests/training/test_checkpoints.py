@@ -208,7 +208,7 @@ def test_weights_are_written_at_the_end_only_and_again_where_they_are_missing(tm
     torch.save({"weight": torch.zeros(1, 2)}, model)
     Run(tmp_path, 4).go()  # complete: nothing is written over
     assert weight_of(model) == 0
-    assert sorted(path.name for path in tmp_path.rglob("*.partial")) == []
+    assert sorted(path.name for path in tmp_path.rglob("*.partial*")) == []
 
 
 def test_weights_are_there_before_the_checkpoint_that_says_complete(tmp_path, monkeypatch):
@@ -218,7 +218,7 @@ def test_weights_are_there_before_the_checkpoint_that_says_complete(tmp_path, mo
     save = torch.save
 
     def note(content, path) -> None:
-        seen[Path(path).name.removesuffix(".partial")] = (tmp_path / "models" / "model.pt").exists()
+        seen[Path(path).name.removeprefix(".partial.")] = (tmp_path / "models" / "model.pt").exists()
         save(content, path)
 
     monkeypatch.setattr(torch, "save", note)
@@ -245,4 +245,4 @@ def test_an_error_while_writing_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         run.go()
     assert weight_of(tmp_path / "models" / "model.pt") == 2
-    assert sorted(path.name for path in tmp_path.rglob("*.partial")) == []
+    assert sorted(path.name for path in tmp_path.rglob("*.partial*")) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 import yaml
 
 from monai_diffae.checkpoints.official.loading import load_official_checkpoint
+from monai_diffae.support.atomic_files import replacing
 
 __all__ = ["convert", "main"]
 
@@ -73,20 +75,15 @@ def _write(folder: Path, contents: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if blocked := [name for name in contents if (folder / name).is_dir()]:
         raise IsADirectoryError(f"{folder / blocked[0]} is a folder; there a file would be written.")
-    partial = {name: folder / f"{name}.partial" for name in contents}
-    try:
+    with ExitStack() as all_of_them:
         for name, part in contents.items():
+            partial = all_of_them.enter_context(replacing(folder / name))
             if name == "attributes.pt":
-                part.save(partial[name])
+                part.save(partial)
             elif name == "converted.yaml":
-                partial[name].write_text(_HEAD + yaml.safe_dump(part, sort_keys=False))
+                partial.write_text(_HEAD + yaml.safe_dump(part, sort_keys=False))
             else:
-                torch.save(part.state_dict(), partial[name])
-        for name, file in partial.items():
-            os.replace(file, folder / name)
-    finally:
-        for file in partial.values():
-            file.unlink(missing_ok=True)
+                torch.save(part.state_dict(), partial)
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from monai.config import PathLike
 from monai.data import PILWriter
 from PIL import Image
 
+from monai_diffae.support.atomic_files import replacing
 from monai_diffae.support.finite import check_finite
 
 __all__ = ["PictureWriter"]
@@ -29,6 +30,5 @@ class PictureWriter(PILWriter):
         pixels = np.clip((np.asarray(self.data_obj, dtype=np.float32) + 1) * 127.5, 0, 255).round().astype(np.uint8)
         if pixels.ndim == 3 and pixels.shape[-1] == 1:
             pixels = pixels[..., 0]
-        partial = f"{os.fspath(filename)}.partial"
-        Image.fromarray(pixels).save(partial, format="PNG")
-        os.replace(partial, filename)
+        with replacing(filename) as partial:
+            Image.fromarray(pixels).save(partial, format="PNG")

@@ -30,7 +30,7 @@ def add_missing_ventricles(dataset_dir: str | os.PathLike, seed: int = 0, num_wo
     Args:
         dataset_dir: with ``labels.csv``, which is replaced last.
         seed: that the data set was made with.
-        num_workers: processes; ``None`` for one a core.
+        num_workers: processes, 0 for none but this one; ``None`` for one a core, or for a few subjects none.
     """
     labels_file = Path(dataset_dir) / "labels.csv"
     with open(labels_file, newline="") as f:

@@ -69,7 +69,7 @@ def generate_brain_slices(
         seed: of the whole data set.
         lesion_fraction: expected share of subjects with a lesion, in [0, 1].
         spacing: voxel size in mm, the same in all directions.
-        num_workers: processes; ``None`` for one a core.
+        num_workers: processes, 0 for none but this one; ``None`` for one a core, or for a few subjects none.
 
     Returns:
         Path of ``labels.csv``, written last: where it exists, the data set is complete.
@@ -103,7 +103,7 @@ def write_brain_slices(
         output_dir: a folder that does not exist yet or holds no ``labels.csv``.
         subjects: what to render, each under its own name (``dataclasses.replace`` makes variants of one).
         spacing: voxel size in mm, the same in all directions.
-        num_workers: processes; ``None`` for one a core.
+        num_workers: processes, 0 for none but this one; ``None`` for one a core, or for a few subjects none.
 
     Returns:
         Path of ``labels.csv``, written last: where it exists, the data set is complete.
@@ -150,5 +150,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--lesion_fraction", type=float, default=0.5)
     parser.add_argument("--spacing", type=float, default=2.0, help="voxel size in mm")
-    parser.add_argument("--num_workers", type=int, default=None, help="processes, one a core by default")
+    parser.add_argument(
+        "--num_workers",
+        type=int,
+        default=None,
+        help="processes; by default one a core, or none but this one for a few volumes",
+    )
     print(generate_brain_slices(**vars(parser.parse_args())))

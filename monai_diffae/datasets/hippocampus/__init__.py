@@ -9,4 +9,6 @@ that they do not name are for testing.
 from .folder import find_hippocampus as find_hippocampus
 from .labels import measure_hippocampus as measure_hippocampus
 from .labels import write_hippocampus_labels as write_hippocampus_labels
+from .own_volumes import find_hippocampus_or_volumes as find_hippocampus_or_volumes
+from .own_volumes import split_hippocampus_or_volumes as split_hippocampus_or_volumes
 from .subject_lists import subject_of as subject_of

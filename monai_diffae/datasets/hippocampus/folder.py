@@ -8,12 +8,13 @@ from pathlib import Path
 from monai.apps import DecathlonDataset
 
 from monai_diffae.datasets.hippocampus.subject_lists import SPLITS, listed_subjects, subject_of
-from monai_diffae.datasets.medical_folders import find_data_set
+from monai_diffae.datasets.medical_folders import find_data_set, holds_data_set
 
-__all__ = ["find_hippocampus"]
+__all__ = ["find_hippocampus", "holds_hippocampus"]
 
 logger = logging.getLogger(__name__)
 _TASK = "Task04_Hippocampus"
+_SIGN = "imagesTr/hippocampus_*.nii.gz"
 
 
 def find_hippocampus(
@@ -35,7 +36,7 @@ def find_hippocampus(
         ValueError: for another split, and if the folder holds no volume of it.
     """
     wanted = listed_subjects(split)
-    root = find_data_set(dataset_dir, _TASK, "imagesTr", _download if download else None, f"{_TASK}.tar")
+    root = find_data_set(dataset_dir, _TASK, _SIGN, _download if download else None, f"{_TASK}.tar")
     others = frozenset().union(*(listed_subjects(name) for name in SPLITS if name != split))
     items = []
     for image in sorted((root / "imagesTr").glob("hippocampus_*.nii.gz")):  # not macOS's ._hippocampus_*
@@ -50,6 +51,11 @@ def find_hippocampus(
     if missing := len(wanted - {int(item["subject"]) for item in items}):
         logger.warning(f"{missing} of the {len(wanted)} subjects of split {split!r} are not in {root}.")
     return items
+
+
+def holds_hippocampus(dataset_dir: str | os.PathLike) -> bool:
+    """Whether :func:`find_hippocampus` finds the data set there."""
+    return holds_data_set(dataset_dir, _TASK, _SIGN)
 
 
 def _download(root: Path) -> None:

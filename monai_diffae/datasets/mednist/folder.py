@@ -8,7 +8,7 @@ from pathlib import Path
 
 from monai.apps import MedNISTDataset
 
-from monai_diffae.datasets.medical_folders import find_data_set
+from monai_diffae.datasets.medical_folders import find_data_set, holds_data_set
 from monai_diffae.datasets.mednist.name_lists import CLASSES, SPLITS, listed_names
 
 __all__ = ["find_mednist", "holds_mednist"]
@@ -47,11 +47,7 @@ def find_mednist(dataset_dir: str | os.PathLike, split: str = "train", download:
 
 def holds_mednist(dataset_dir: str | os.PathLike) -> bool:
     """Whether :func:`find_mednist` finds the data set there."""
-    try:
-        find_data_set(dataset_dir, "MedNIST", CLASSES[0], None, "MedNIST.tar.gz")
-    except FileNotFoundError:
-        return False
-    return True
+    return holds_data_set(dataset_dir, "MedNIST", CLASSES[0])
 
 
 def _download(root: Path) -> None:

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bundle of hippocampi on a folder laid out like Task04_Hippocampus, of drawn volumes."""
+
+import csv
+import json
+from pathlib import Path
+
+import jsonschema
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+import yaml
+from monai.bundle import ConfigParser, ConfigWorkflow
+
+from monai_diffae.datasets.hippocampus.subject_lists import listed_subjects
+from monai_diffae.semantics import AttributeDirections
+from monai_diffae.support.root_cause import root_cause
+
+REPOSITORY = Path(__file__).parents[2]
+BUNDLE = REPOSITORY / "bundles" / "hippocampus_mri_diffae"
+CONFIGS = BUNDLE / "configs"
+TINY = {
+    "z_dim": 8,
+    "network_def::encoder::channels": [8, 8, 8, 8],
+    "network_def::encoder::norm_num_groups": 4,
+    "network_def::decoder::channels": [8, 8, 8],
+    "network_def::decoder::norm_num_groups": 4,
+}
+FEW_STEPS = {"num_inference_steps": 2, "num_slices": 2, "progress": False}
+
+
+def run(*names: str, workflow_type: str = "infer", **overrides) -> ConfigWorkflow:
+    workflow = ConfigWorkflow(
+        [str(CONFIGS / f"{name}.yaml") for name in names],
+        meta_file=str(CONFIGS / "metadata.json"),
+        logging_file=False,
+        workflow_type=workflow_type,
+        bundle_root=str(BUNDLE),
+        **TINY,
+        **overrides,
+    )
+    workflow.initialize()
+    assert workflow.check_properties() == []
+    workflow.run()
+    return workflow
+
+
+@pytest.fixture(scope="module")
+def hippocampi(tmp_path_factory) -> Path:
+    """Two sides of three subjects to train and of one to validate and to test: a bright ellipsoid each."""
+    root = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 3), ("val", 1), ("test", 1)):
+        for subject in sorted(listed_subjects(split))[:count]:
+            for number in (2 * subject - 1, 2 * subject):
+                shape = rng.integers((30, 40, 24), (36, 48, 30))
+                place = (np.indices(shape).reshape(3, -1).T - (shape - 1) / 2) / rng.uniform((5, 12, 4), (9, 18, 7))
+                mask = (np.linalg.norm(place, axis=1) < 1).reshape(shape).astype(np.uint8)
+                mask[:, : shape[1] // 2] *= 2
+                image = 300.0 * (mask > 0) + rng.uniform(0, 200, shape)
+                for folder, array in (("imagesTr", image.astype(np.float32)), ("labelsTr", mask)):
+                    (root / "Task04_Hippocampus" / folder).mkdir(parents=True, exist_ok=True)
+                    file = root / "Task04_Hippocampus" / folder / f"hippocampus_{number:03d}.nii.gz"
+                    nib.save(nib.Nifti1Image(array, np.eye(4)), file)
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained(hippocampi, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    workflow = run(
+        "train",
+        workflow_type="train",
+        dataset_dir=str(hippocampi),
+        output_dir=str(folder),
+        max_iterations=2,
+        batch_size=4,
+        num_inference_steps=2,
+        num_inversion_steps=2,
+        num_workers=0,
+    )
+    for side, split, count in (("train", "train", 3), ("validate", "val", 1)):
+        items = workflow.parser.get_parsed_content(f"{side}::volumes").data
+        assert {int(item["subject"]) for item in items} == set(sorted(listed_subjects(split))[:count])
+    return folder
+
+
+def test_slices_are_padded_by_their_edges(hippocampi):
+    parser = ConfigParser()
+    parser.read_config(CONFIGS / "inference.yaml")
+    parser["bundle_root"], parser["dataset_dir"] = str(BUNDLE), str(hippocampi)
+    image = parser.get_parsed_content("dataset")[0]["image"]
+    assert image.shape == (1, 64, 64)
+    assert torch.equal(image[0, 0], image[0, 1])  # rows beside the crop repeat its first one
+    assert image[0, 0].std() > 0.01
+
+
+def test_results_lie_in_the_space_of_test_volumes(hippocampi, trained, tmp_path):
+    options = {"dataset_dir": str(hippocampi), "ckpt_path": str(trained / "models" / "model.pt"), **FEW_STEPS}
+    run("inference", **options, output_dir=str(tmp_path), max_evaluations=2)
+    results = sorted(tmp_path.rglob("*_reconstruction.nii.gz"))
+    assert len(results) == 2
+    for result in results:
+        source = next(hippocampi.rglob(f"imagesTr/{result.name.replace('_reconstruction', '')}"))
+        assert (int(source.name[12:15]) + 1) // 2 in listed_subjects("test")
+        assert nib.load(result).shape == nib.load(source).shape
+
+
+def test_volume_is_fitted_on_training_subjects_and_moved(hippocampi, trained, tmp_path):
+    options = {"dataset_dir": str(hippocampi), "ckpt_path": str(trained / "models" / "model.pt"), **FEW_STEPS}
+    options["num_slices"] = 8
+    run("inference", "fit_attributes", **options, output_dir=str(tmp_path))
+    assert list(AttributeDirections.load(tmp_path / "attributes.pt").names) == ["volume_ml", "anterior_share"]
+    with open(tmp_path / "labels.csv") as f:
+        rows = list(csv.DictReader(f))
+    assert {int(row["subject"]) for row in rows} <= listed_subjects("train")
+    names = ["inference", "manipulate", "counterfactual"]
+    options |= {"num_slices": 2, "num_steps": 2, "attributes_path": str(tmp_path / "attributes.pt"), "target": 1.5}
+    run(*names, **options, output_dir=str(tmp_path / "edit"), attribute="volume_ml", max_evaluations=2)
+    with open(tmp_path / "edit" / "edits.csv") as f:
+        edits = list(csv.DictReader(f))
+    assert {"score_reencoded", "change_inside", "change_outside"} <= set(edits[0])
+
+
+@pytest.mark.parametrize(("names", "kind"), [(["train"], "train"), (["inference"], "infer")])
+def test_a_missing_data_set_ends_with_what_to_do(tmp_path, names, kind):
+    with pytest.raises(Exception) as raised:  # noqa: PT011  (MONAI wraps it)
+        run(*names, workflow_type=kind, dataset_dir=str(tmp_path / "none"), output_dir=str(tmp_path / "out"))
+    assert "unpack Task04_Hippocampus.tar so that" in str(root_cause(raised.value))
+    assert not (tmp_path / "out").exists()
+
+
+def test_metadata_fits_monai_schema():
+    schema = json.loads((REPOSITORY / "tests" / "data" / "meta_schema_20240725.json").read_text())
+    jsonschema.validate(json.loads((CONFIGS / "metadata.json").read_text()), schema)
+
+
+def test_train_and_inference_describe_one_network():
+    train, inference = (yaml.safe_load((CONFIGS / f"{name}.yaml").read_text()) for name in ("train", "inference"))
+    for name in ("network_def", "z_dim", "image_size", "pixdim", "orientation", "slice_range", "scheduler"):
+        assert train[name] == inference[name]
