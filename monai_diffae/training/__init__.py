@@ -15,6 +15,7 @@ from .muon import Muon as Muon
 from .not_finite import StopOnNotFinite as StopOnNotFinite
 from .optimizers import make_optimizer as make_optimizer
 from .predicted_image_loss import PredictedImageLoss as PredictedImageLoss
+from .preparation import prepare_training as prepare_training
 from .prepare_batch import CompressionPrepareBatch as CompressionPrepareBatch
 from .prepare_batch import PredictedImagePrepareBatch as PredictedImagePrepareBatch
 from .prepare_batch import SampledDiffusionPrepareBatch as SampledDiffusionPrepareBatch

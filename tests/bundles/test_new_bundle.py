@@ -16,7 +16,7 @@ import pytest
 import torch
 import workflows
 import yaml
-from monai.bundle import ConfigWorkflow
+from monai.bundle import ConfigParser, ConfigWorkflow
 from PIL import Image
 
 from monai_diffae.bundles import bundle_folders, new_bundle
@@ -64,6 +64,18 @@ def test_a_new_bundle_trains_on_jpegs_and_what_it_trained_reconstructs(tmp_path)
     paths = {"dataset_dir": str(tmp_path / "jpegs"), "output_dir": str(tmp_path / "out")}
     workflows.run(bundle, "inference", **paths, inversion="explicit", progress=False, num_inference_steps=2)
     assert len(list((tmp_path / "out").glob("*_reconstruction.png"))) == 12
+
+
+def test_labelled_volumes_of_a_new_bundle_need_no_masks(tmp_path):
+    configs = new_bundle("scans", "brain_slices_diffae", tmp_path) / "configs"
+    (tmp_path / "labels.csv").write_text("file,large\ndata/sub-0.nii.gz,1\n")
+    config = ConfigParser()
+    config.read_config([str(configs / "inference.yaml"), str(configs / "fit_attributes.yaml")])
+    config.update({"dataset_dir": str(niftis(tmp_path / "data", num=1)), "labels_file": str(tmp_path / "labels.csv")})
+    config["attributes"] = ["large"]
+    item = config.get_parsed_content("dataset")[0]
+    assert item["image"].shape == (1, 64, 64)
+    assert item["large"] == 1
 
 
 def commands_of(page: Path) -> list[str]:
