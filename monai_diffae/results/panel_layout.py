@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the panels and texts of a figure stand.
 
-All is computed from the sizes of the texts. matplotlib's own layout draws the whole figure several times for that,
-which took most of the time of short runs.
+All is computed from the sizes of the texts, and all stands on one page that counts in pixels. matplotlib's own layout
+draws the whole figure several times, and axes for each image cost more than the image: both together took most of the
+time of short runs.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
 
 from monai_diffae.results.fitted_text import fit_texts
 
@@ -60,6 +64,8 @@ class PanelLayout:
         height += _LINE * more
         self.figure.set_size_inches(width, height)
         self._size = width * dpi, height * dpi
+        self._page = self.figure.add_axes((0, 0, 1, 1), xlim=(0, self._size[0]), ylim=(0, self._size[1]))
+        self._page.set_axis_off()
         self._top = 2 * _GAP + self._titles.height() + self._heading.height()
         self._row = (self._size[1] - self._top - _GAP - sum(self._below)) / self.num_rows
 
@@ -71,41 +77,49 @@ class PanelLayout:
         """Of one line of several, in pixels."""
         return 1.2 * self._renderer.get_text_width_height_descent("lp", FontProperties(size=size), ismath=False)[1]
 
-    def add_axes(self, row: int, column: int, shape: Sequence[int]) -> Axes:
-        """Axes without ticks for an image of ``shape`` (rows, columns), as large as there is room, with its texts."""
+    def show(self, row: int, column: int, image: np.ndarray, **options: Any) -> AxesImage:
+        """Draw an image as large as there is room, with a frame and its texts.
+
+        Args:
+            row: from the top.
+            column: from the left.
+            image: ``(rows, columns)`` or ``(rows, columns, 3)``, rows from the top.
+            options: of :meth:`matplotlib.axes.Axes.imshow`.
+        """
         room = self._column - _GAP, self._row - _GAP
-        scale = min(room[0] / shape[1], room[1] / shape[0])
-        width, height = scale * shape[1], scale * shape[0]
-        x = self._left + (column + 0.5) * self._column - width / 2
-        y = self._size[1] - self._top - (row + 0.5) * self._row - sum(self._below[:row]) - height / 2
-        axes = self._axes((x, y, width, height))
-        axes.set_xticks([])
-        axes.set_yticks([])
+        scale = min(room[0] / image.shape[1], room[1] / image.shape[0])
+        width, height = scale * image.shape[1], scale * image.shape[0]
+        x, y = self._left + (column + 0.5) * self._column, self._middle(row)
+        left, right, bottom, top = x - width / 2, x + width / 2, y - height / 2, y + height / 2
+        shown = self._page.imshow(image, extent=(left, right, bottom, top), aspect="auto", **options)
+        self._page.add_patch(Rectangle((left, bottom), width, height, fill=False, linewidth=0.8))
         if row == 0:
-            axes.set_title(self._titles.broken[column], y=1, fontsize=self._titles.size, parse_math=False, pad=4)
+            self._write(x, top + _GAP, self._titles, column, verticalalignment="bottom")
         if column == 0:
-            axes.set_ylabel(self._labels.broken[row], fontsize=self._labels.size, parse_math=False)
-            axes.yaxis.set_label_coords(-_GAP / width, 0.5)
-        caption = self._captions.broken[row * self.num_columns + column]
-        axes.set_xlabel(caption, fontsize=self._captions.size, parse_math=False)
-        axes.xaxis.set_label_coords(0.5, -_GAP / 2 / height)
-        return axes
+            self._write(left - _GAP, y, self._labels, row, rotation=90, horizontalalignment="right")
+        self._write(x, bottom - _GAP / 2, self._captions, row * self.num_columns + column, verticalalignment="top")
+        return shown
+
+    def finish(self) -> Figure:
+        """The figure, with its heading if there is one, when all images are shown."""
+        self._write(self._size[0] / 2, self._size[1] - _GAP, self._heading, 0, verticalalignment="top")
+        return self.figure
 
     def add_bar_axes(self) -> Axes:
         """Axes for the colour bar."""
-        height = self._size[1]
-        x = self._left + self.num_columns * self._column + _GAP
-        return self._axes((x, 2 * _GAP, 0.1 * self.figure.dpi, height - self._top - 3 * _GAP))
+        width, height = self._size
+        left, bottom = self._left + self.num_columns * self._column + _GAP, 2 * _GAP
+        box = left, bottom, 0.1 * self.figure.dpi, height - self._top - 3 * _GAP
+        return self.figure.add_axes([length / whole for length, whole in zip(box, (width, height) * 2)])
 
-    def add_heading(self) -> None:
-        """Write the heading, if there is one."""
-        if text := self._heading.broken[0]:
-            y = 1 - _GAP / self._size[1]
-            self.figure.suptitle(text, y=y, fontsize=self._heading.size, parse_math=False, verticalalignment="top")
+    def _middle(self, row: int) -> float:
+        return self._size[1] - self._top - (row + 0.5) * self._row - sum(self._below[:row])
 
-    def _axes(self, box: tuple[float, ...]) -> Axes:
-        (x, y, width, height), (all_width, all_height) = box, self._size
-        return self.figure.add_axes((x / all_width, y / all_height, width / all_width, height / all_height))
+    def _write(self, x: float, y: float, texts: _Texts, which: int, **options: Any) -> None:
+        if text := texts.broken[which]:
+            options = {"horizontalalignment": "center", "verticalalignment": "center"} | options
+            centered = {"multialignment": "center", "parse_math": False}
+            self._page.text(x, y, text, fontsize=texts.size, **centered, **options)
 
 
 class _Texts:

@@ -109,9 +109,7 @@ def draw_figure(
     layout = PanelLayout(titles, captions, [row.label for row in rows], heading, bar)
     for i, row_panels in enumerate(panels):
         for j, panel in enumerate(row_panels):
-            first, second = panel.image.shape[1:]
-            axes = layout.add_axes(i, j, (second, first) if style.y_up else (first, second))
-            shown = _show(axes, panel, style, limit)
+            shown = layout.show(i, j, **_drawn(panel, style, limit))
             if bar and panel.signed:
                 differences = shown
     if bar:
@@ -119,8 +117,7 @@ def draw_figure(
         scale.ax.tick_params(labelsize=7)
         low, high = style.value_range
         scale.set_label(f"difference (images: {low:g} black, {high:g} white)", fontsize=7)
-    layout.add_heading()
-    return layout.figure
+    return layout.finish()
 
 
 def _panels(columns: Sequence[Mapping[str, Any]], row: FigureRow) -> list[_Panel]:
@@ -161,16 +158,16 @@ def _round_limit(panels: Sequence[Sequence[_Panel]]) -> float:
     return float(f"{steps[0] * unit:.2g}")
 
 
-def _show(axis: Any, panel: _Panel, style: FigureStyle, limit: float) -> Any:
+def _drawn(panel: _Panel, style: FigureStyle, limit: float) -> dict[str, Any]:
+    """An image with rows from the top, and its colours."""
+
     def rows_first(image: np.ndarray) -> np.ndarray:
-        """The rows from the top that matplotlib draws."""
         return np.rot90(image) if style.y_up else image
 
     if panel.signed:
-        difference = rows_first(panel.image.mean(axis=0))
-        return axis.imshow(difference, cmap="seismic", vmin=-limit, vmax=limit, aspect="auto")
+        return {"image": rows_first(panel.image.mean(axis=0)), "cmap": "seismic", "vmin": -limit, "vmax": limit}
     low, high = style.value_range
     shown = np.clip((panel.image - low) / (high - low), 0, 1)
     if len(shown) == 3:
-        return axis.imshow(rows_first(np.moveaxis(shown, 0, -1)), aspect="auto")
-    return axis.imshow(rows_first(shown[0]), cmap="gray", vmin=0, vmax=1, aspect="auto")
+        return {"image": rows_first(np.moveaxis(shown, 0, -1))}
+    return {"image": rows_first(shown[0]), "cmap": "gray", "vmin": 0, "vmax": 1}
