@@ -78,3 +78,14 @@ def loops() -> DiffusionAutoencoderInferer:
 def images(device: str) -> torch.Tensor:
     """For :func:`tiny_autoencoder`."""
     return torch.randn(3, 1, 8, 12, generator=torch.Generator().manual_seed(1)).clamp(-1, 1).to(device)
+
+
+OFFICIAL = Path(__file__).parent / "data" / "official_small"
+"""Files of the authors' code for a small network (tests/data/README.md)."""
+
+
+@pytest.fixture(scope="session")
+def golden(device: str) -> dict[str, torch.Tensor]:
+    """What that network computed."""
+    content = torch.load(OFFICIAL / "io.pt", weights_only=True)
+    return {name: tensor.to(device) for name, tensor in content.items()}

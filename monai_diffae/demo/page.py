@@ -17,10 +17,11 @@ _PAGE = Template("""<!doctype html>
 <title>monai_diffae demo</title>
 <style>
 body { font: 16px/1.5 sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
-img { max-width: 100%; cursor: zoom-in; vertical-align: top }
+img { max-width: 100%; max-height: 40rem; cursor: zoom-in }
 pre { background: #f2f2f2; padding: .6rem .8rem; white-space: pre-wrap; user-select: all }
 nav ol { columns: 20rem }
 td { padding: .1rem 1.5rem .1rem 0 }
+td:last-child, code { white-space: nowrap }
 h2 { margin-top: 2.5rem }
 </style>
 <h1>Diffusion autoencoders on brain slices and digits</h1>
@@ -77,6 +78,6 @@ def _section(workflow: Workflow, command: str) -> str:
     title = html.escape(workflow.title)
     return (
         f'<h2 id="{workflow.name}">{title}</h2>\n<p>{html.escape(workflow.caption)}</p>\n'
-        f'<a href="{workflow.name}.png"><img src="{workflow.name}.png" alt="{title}"></a>\n'
-        f"<pre>{html.escape(command)}</pre>"
+        f"<pre>{html.escape(command)}</pre>\n"
+        f'<a href="{workflow.name}.png"><img src="{workflow.name}.png" alt="{title}"></a>'
     )

@@ -54,6 +54,7 @@ class Workflow:
 
 _BRAIN = ("brain_slices_diffae", "data")
 _DIGITS = ("natural_images_diffae", "digits")
+_VOLUMES = [f"images/{name}.nii.gz" for name in ("mni152_template", "sub-0000", "sub-0001")]
 
 WORKFLOWS = (
     Workflow(
@@ -63,7 +64,7 @@ WORKFLOWS = (
         "reconstruction",
         "Brain slices: reconstruction",
         "Slices, their reconstructions with the image's own x_T and with a random one, and the errors.",
-        {"max_rows": 9},
+        {"num_slices": 2, "max_rows": 9},
     ),
     Workflow(
         "manipulation",
@@ -73,7 +74,7 @@ WORKFLOWS = (
         "Brain slices: a lesion removed and added",
         "z_sem is moved along the direction of a lesion on the patient's left; x_T is kept. Upper half: the slices "
         "that score highest for one, lower half: those that score lowest.",
-        {"attribute": "lesion_left", "amount": [-0.6, 0.8], "max_rows": 8},
+        {"attribute": "lesion_left", "amount": [-0.6, 0.8], "num_slices": 3, "max_rows": 8},
     ),
     Workflow(
         "interpolation",
@@ -81,8 +82,8 @@ WORKFLOWS = (
         "interpolate",
         "interpolation",
         "Brain slices: interpolation",
-        "From a slice of one volume to a slice of the next: z_sem on a straight line, x_T on a great circle.",
-        {"num_slices": 1},
+        "From a slice of one volume to a slice of another: z_sem on a straight line, x_T on a great circle.",
+        {"num_slices": 1, "pairs": [[_VOLUMES[0], _VOLUMES[1]], [_VOLUMES[1], _VOLUMES[2]]]},
     ),
     Workflow(
         "variations",

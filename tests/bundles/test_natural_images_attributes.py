@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import workflows
 from in_process import run_module
-from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle import ConfigWorkflow
 from PIL import Image
 from skimage.data import lfw_subset
+from workflows import read_table
 
 from monai_diffae.semantics import AttributeDirections
 from monai_diffae.support.root_cause import root_cause
@@ -28,23 +30,7 @@ def config_files(overlay: str) -> list[str]:
 
 
 def run(overlay: str, **overrides) -> ConfigWorkflow:
-    workflow = ConfigWorkflow(
-        config_files(overlay),
-        meta_file=str(CONFIGS / "metadata.json"),
-        logging_file=False,
-        workflow_type="infer",
-        bundle_root=str(BUNDLE),
-        **overrides,
-    )
-    workflow.initialize()
-    assert workflow.check_properties() == []
-    workflow.run()
-    return workflow
-
-
-def read_table(path: Path) -> list[dict[str, str]]:
-    with open(path, newline="") as f:
-        return list(csv.DictReader(f))
+    return workflows.run(BUNDLE, "inference", overlay, **overrides)
 
 
 @pytest.fixture(scope="module")
@@ -75,16 +61,7 @@ def test_nothing_of_the_shipped_network_is_used_with_other_weights(faces, weight
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory) -> str:
-    parser = ConfigParser()
-    parser.read_config(str(CONFIGS / "inference.yaml"))
-    network = parser.get_parsed_content("network_def")
-    random = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.copy_(0.1 * torch.randn(parameter.shape, generator=random))
-    path = tmp_path_factory.mktemp("weights") / "model.pt"
-    torch.save(network.state_dict(), path)
-    return str(path)
+    return str(workflows.draw_weights(BUNDLE, tmp_path_factory.mktemp("weights") / "model.pt", scale=0.1))
 
 
 @pytest.fixture(scope="module")
@@ -132,18 +109,13 @@ def test_fit_options_reach_the_regressions(faces, weights, fitted, tmp_path):
     assert (sharper.weight.norm(dim=1) > 1.5 * first.weight[[0, 2]].norm(dim=1)).all()
 
 
+def edit(faces: Path, weights: str, fitted: Path, folder: Path, **options) -> ConfigWorkflow:
+    paths = {"dataset_dir": str(faces), "ckpt_path": weights, "attributes_path": str(fitted / "attributes.pt")}
+    return run("manipulate", output_dir=str(folder), **(paths | STEPS | options))
+
+
 def test_a_series_of_amounts_is_written_as_numbered_pictures_and_rows(faces, weights, fitted, tmp_path, device):
-    run(
-        "manipulate",
-        dataset_dir=str(faces),
-        output_dir=str(tmp_path),
-        ckpt_path=weights,
-        attributes_path=str(fitted / "attributes.pt"),
-        attribute="bright",
-        amount=[-0.3, 0.0, 0.3],
-        device=device,
-        **STEPS,
-    )
+    edit(faces, weights, fitted, tmp_path, attribute="bright", amount=[-0.3, 0.0, 0.3], device=device)
     pictures = {path.name for path in tmp_path.glob("*.png")}
     assert pictures == {f"{k:02d}_edit_{i}.png" for k in range(COUNT) for i in range(3)} | {
         f"{k:02d}_reconstruction.png" for k in range(COUNT)
@@ -174,17 +146,7 @@ def test_a_series_of_amounts_is_written_as_numbered_pictures_and_rows(faces, wei
     ],
 )
 def test_targets_are_reached(faces, weights, fitted, tmp_path, attribute, target, keep, scores):
-    run(
-        "manipulate",
-        dataset_dir=str(faces),
-        output_dir=str(tmp_path),
-        ckpt_path=weights,
-        attributes_path=str(fitted / "attributes.pt"),
-        attribute=attribute,
-        target=target,
-        keep=keep,
-        **STEPS,
-    )
+    edit(faces, weights, fitted, tmp_path, attribute=attribute, target=target, keep=keep)
     rows = read_table(tmp_path / "edits.csv")
     assert [row["target"] for row in rows] == [
         str(t) for t in (target if isinstance(target, list) else [target])

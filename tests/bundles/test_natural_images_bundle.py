@@ -2,14 +2,14 @@
 """The bundle for pictures as its users run it, on photographs and with converted weights of the authors."""
 
 import csv
-import json
+import functools
 import shutil
 from pathlib import Path
 
-import jsonschema
 import numpy as np
 import pytest
 import torch
+import workflows
 import yaml
 from in_process import run_module
 from monai.bundle import ConfigWorkflow
@@ -29,19 +29,7 @@ CONFIGS = BUNDLE / "configs"
 GOLDEN = REPOSITORY / "tests" / "data" / "official_small"
 
 
-def run(*names: str, workflow_type: str = "infer", **overrides) -> ConfigWorkflow:
-    workflow = ConfigWorkflow(
-        [name if name.endswith(".yaml") else str(CONFIGS / f"{name}.yaml") for name in names],
-        meta_file=str(CONFIGS / "metadata.json"),
-        logging_file=False,
-        workflow_type=workflow_type,
-        bundle_root=str(BUNDLE),
-        **overrides,
-    )
-    workflow.initialize()
-    assert workflow.check_properties() == []
-    workflow.run()
-    return workflow
+run = functools.partial(workflows.run, BUNDLE)
 
 
 @pytest.fixture(scope="module")
@@ -398,31 +386,3 @@ def test_folder_without_pictures_is_named(tmp_path):
     cause = root_error_of(workflow)
     assert "No pictures" in str(cause)
     assert str(tmp_path) in str(cause)
-
-
-def test_inference_json_says_the_same_as_yaml():
-    assert json.loads((CONFIGS / "inference.json").read_text()) == yaml.safe_load(
-        (CONFIGS / "inference.yaml").read_text()
-    )
-
-
-def test_train_and_inference_describe_one_network():
-    train, inference = (yaml.safe_load((CONFIGS / f"{name}.yaml").read_text()) for name in ("train", "inference"))
-    for key in (
-        "network_def",
-        "scheduler",
-        "z_dim",
-        "image_size",
-        "in_channels",
-        "background",
-        "prediction_type",
-        "clip_sample",
-    ):
-        assert train[key] == inference[key], key
-
-
-def test_metadata_fits_monai_schema():
-    metadata = json.loads((CONFIGS / "metadata.json").read_text())
-    schema = json.loads((REPOSITORY / "tests" / "data" / "meta_schema_20240725.json").read_text())
-    jsonschema.validate(metadata, schema)
-    assert metadata["version"] in metadata["changelog"]

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from conftest import randomize
+import workflows
 from in_process import run_module
-from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle import ConfigWorkflow
 from PIL import Image
+from workflows import metrics
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "natural_images_diffae"
 CONFIGS = BUNDLE / "configs"
@@ -35,36 +35,16 @@ def weights(tmp_path_factory) -> Path:
     """Weights of one and of three channels, so that every branch of the networks takes part."""
     folder = tmp_path_factory.mktemp("weights")
     for in_channels in (1, 3):
-        parser = ConfigParser(ConfigParser.load_config_file(str(CONFIGS / "inference.yaml")))
-        for key, value in {**OPTIONS, "in_channels": in_channels}.items():
-            parser.set(value, key)
-        torch.manual_seed(0)
-        network = randomize(parser.get_parsed_content("network_def"))
-        torch.save(network.state_dict(), folder / f"{in_channels}.pt")
+        workflows.draw_weights(BUNDLE, folder / f"{in_channels}.pt", **OPTIONS, in_channels=in_channels)
     return folder
 
 
 @pytest.fixture
 def run(pictures, weights, tmp_path, device):
     def run(*names: str, in_channels: int = 1, **overrides) -> ConfigWorkflow:
-        workflow = ConfigWorkflow(
-            [str(CONFIGS / f"{name}.yaml") for name in ("inference", *names)],
-            meta_file=str(CONFIGS / "metadata.json"),
-            logging_file=False,
-            workflow_type="infer",
-            bundle_root=str(BUNDLE),
-            dataset_dir=str(pictures),
-            output_dir=str(tmp_path),
-            ckpt_path=str(weights / f"{in_channels}.pt"),
-            in_channels=in_channels,
-            device=device,
-            **OPTIONS,
-            **overrides,
-        )
-        workflow.initialize()
-        assert workflow.check_properties() == []
-        workflow.run()
-        return workflow
+        paths = {"dataset_dir": str(pictures), "ckpt_path": str(weights / f"{in_channels}.pt")}
+        paths |= {"output_dir": str(tmp_path), "in_channels": in_channels, "device": device}
+        return workflows.run(BUNDLE, "inference", *names, **{**paths, **OPTIONS, **overrides})
 
     return run
 
@@ -76,11 +56,6 @@ def names(folder: Path) -> list[str]:
 
 def pixels(*files: Path) -> np.ndarray:
     return np.stack([np.asarray(Image.open(file)) for file in files]).astype(float)
-
-
-def metrics(folder: Path) -> dict[str, float]:
-    with open(folder / "metrics.csv", newline="") as f:
-        return {name: float(value) for name, value in csv.reader(f)}
 
 
 def latent_files(folder: Path) -> list[str]:

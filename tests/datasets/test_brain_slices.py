@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,6 @@ from monai_diffae.data import find_volumes
 from monai_diffae.datasets import ensure_brain_slices, generate_brain_slices
 from monai_diffae.datasets.brain_slices import draw_factors, render_subject, render_ventricles, write_brain_slices
 from monai_diffae.datasets.brain_slices.generator import main
-from monai_diffae.datasets.generated import write_labels
 from monai_diffae.support.freed_memory import kept_freed_memory
 
 SEED = 11  # a lesion on the right, one on the left, and none
@@ -156,38 +154,6 @@ def test_a_lesion_changes_nothing_of_the_mask_of_the_ventricles(data_set):
     stored = load(data_set / "ventricles" / "sub-0000.nii.gz")
     healthy = render_ventricles(dataclasses.replace(draw_factors(SEED, 0), lesion=False), SPACING)
     np.testing.assert_array_equal(stored, healthy[0].numpy())
-
-
-def of_an_earlier_version(data_set: Path, folder: Path) -> Path:
-    """A copy without what that did not write."""
-    shutil.copytree(data_set, folder)
-    shutil.rmtree(folder / "ventricles")
-    rows = [{k: v for k, v in row.items() if k != "ventricle_mask"} for row in read_rows(data_set)]
-    (folder / "labels.csv").unlink()
-    write_labels(folder / "labels.csv", rows)
-    return folder
-
-
-def test_a_data_set_of_an_earlier_version_gets_the_masks_that_it_lacks_and_nothing_else(data_set, tmp_path):
-    folder = of_an_earlier_version(data_set, tmp_path / "train")
-    files = [path for kind in ("images", "lesions") for path in (folder / kind).iterdir()]
-    before = {path: path.stat().st_mtime_ns for path in files}
-    assert ensure_brain_slices(folder, folder, num_subjects=3, **OPTIONS) == str(folder)
-    assert {path: path.stat().st_mtime_ns for path in files} == before
-    assert (folder / "labels.csv").read_bytes() == (data_set / "labels.csv").read_bytes()
-    for name in (f"ventricles/sub-000{i}.nii.gz" for i in range(3)):
-        np.testing.assert_array_equal(load(folder / name), load(data_set / name))
-        np.testing.assert_allclose(nib.load(folder / name).affine, nib.load(data_set / name).affine)
-
-
-def test_a_folder_with_other_subjects_gets_no_masks(data_set, tmp_path):
-    folder = of_an_earlier_version(data_set, tmp_path / "train")
-    other = of_an_earlier_version(data_set, tmp_path / "other")
-    assert ensure_brain_slices(folder, folder, seed=SEED + 1, num_workers=1) == str(folder)  # not of this seed
-    assert ensure_brain_slices(other, folder, seed=SEED) == str(other)  # not the default folder
-    (other / "labels.csv").write_text("file,grade\nimages/sub-0000.nii.gz,1\n")
-    ensure_brain_slices(other, other, seed=SEED)  # a table of somebody else
-    assert not list(tmp_path.glob("*/ventricles"))
 
 
 def test_factors_are_a_function_of_seed_and_index():

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from monai_diffae.datasets.brain_slices.earlier_versions import add_missing_ventricles
 from monai_diffae.datasets.brain_slices.subjects import (
     INTENSITY_SCALE,
     SubjectFactors,
@@ -130,16 +129,13 @@ def ensure_brain_slices(dataset_dir: str | os.PathLike, default_dir: str | os.Pa
 
     Args:
         dataset_dir: the folder that is asked for.
-        default_dir: the bundle's own; filled if it is the one asked for and its data set is not complete. One that an
-            earlier version completed gets the masks of the ventricles, which that did not write.
+        default_dir: the bundle's own; filled if it is the one asked for and its data set is not complete.
         generator_args: for :func:`generate_brain_slices`.
 
     Returns:
         ``dataset_dir``.
     """
-    known = {name: generator_args[name] for name in ("seed", "num_workers") if name in generator_args}
-    update = functools.partial(add_missing_ventricles, **known)
-    return ensure_data_set(dataset_dir, default_dir, generate_brain_slices, update, **generator_args)
+    return ensure_data_set(dataset_dir, default_dir, generate_brain_slices, **generator_args)
 
 
 def main() -> None:
