@@ -248,6 +248,14 @@ def test_formats_that_are_not_read_are_named(tmp_path, said):
     ]
 
 
+def test_names_with_dots_are_one_kind_of_file(tmp_path, said):
+    touch(tmp_path, "a.nii")
+    for k in range(30):
+        (tmp_path / f"1.2.840.{k}").write_bytes(b"no DICOM")
+    assert len(find_volumes(tmp_path)) == 1
+    assert said(tmp_path) == ["files of a format that is not read (no extension): 30, e.g. 1.2.840.0"]
+
+
 def test_volumes_among_pictures_are_named(tmp_path, said):
     touch(tmp_path, "a.png", "b.nii.gz", "c.dcm", "d.svg", "e.nii")
     assert found(find_images(tmp_path), tmp_path) == ["a.png"]
