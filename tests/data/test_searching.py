@@ -330,11 +330,7 @@ def test_every_configuration_that_searches_a_folder_leaves_out_its_output_dir():
     for text in texts:
         for call in re.findall(r"find_(?:volumes|images)\(.*?@subject_pattern[^)]*\)", text, re.DOTALL):
             assert re.search(r"@subject_pattern,\s+(output_dir=)?@output_(dir|folder)\)$", call), call
-        assert len(re.findall(r"find_(?:volumes|images)\(", text)) == len(
-            re.findall(
-                r"(?:output_dir=|@subject_pattern,\s+)@output_(?:dir|folder)\)|@subject_pattern,\s+@output_(?:dir|folder)\b(?!\))",
-                text,
-            )
-        )
+        for call in re.finditer(r"find_(?:volumes|images)\(", text):
+            assert re.search(r"@output_(dir|folder)\b", text[call.end() : call.end() + 300]), text[call.start() :][:300]
     for file in bundles.glob("*/configs/inference.*"):
         assert re.search(r"output_folders\.mark_output_folder\(@evaluator, @output_(dir|folder)\)", file.read_text())
