@@ -137,7 +137,7 @@ def test_metadata_fits_monai_schema():
     jsonschema.validate(json.loads((CONFIGS / "metadata.json").read_text()), schema)
 
 
-def test_train_and_inference_describe_one_network_and_weights_fit():
+def test_train_and_inference_describe_one_network():
     train, inference = (yaml.safe_load((CONFIGS / f"{name}.yaml").read_text()) for name in ("train", "inference"))
     for name in ("network_def", "z_dim", "image_size", "scheduler"):
         assert train[name] == inference[name]
