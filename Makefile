@@ -1,6 +1,9 @@
 # make install | demo | test | test-slow | lint | bundles | evaluate | bench | tutorials      (DEVICE=cuda runs the tests on a GPU)
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DEVICE ?= cpu
+# Processes that share the tests, each with one thread: small networks gain nothing from more.
+JOBS ?= auto
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --device $(DEVICE)
 BIN := .venv/bin
 
 .PHONY: install demo test test-slow lint bundles evaluate bench tutorials
@@ -22,10 +25,10 @@ lint: install
 	$(BIN)/ruff format --check .
 
 test: lint
-	$(BIN)/python -m pytest -m 'not slow' --device $(DEVICE)
+	$(PYTEST) -m 'not slow'
 
 test-slow: install
-	$(BIN)/python -m pytest -m slow --device $(DEVICE)
+	$(PYTEST) -m slow
 
 # Their configs/ from bundle.yaml and what they share, see monai_diffae/bundles/parts/README.md
 bundles: install

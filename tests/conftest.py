@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from monai.networks.nets import AutoencoderKL
 
+from monai_diffae.datasets import generate_brain_slices
 from monai_diffae.inferers import DiffusionAutoencoderInferer
 from monai_diffae.networks import DiffAEUNet, DiffusionAutoencoder, SemanticEncoder
 from monai_diffae.schedulers import InvertibleDDIMScheduler
@@ -23,6 +26,14 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def device(request: pytest.FixtureRequest) -> str:
     return request.config.getoption("--device")
+
+
+@pytest.fixture(scope="session")
+def generated_brains(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three subjects of the generator with 4 mm voxels, all with a lesion. Not to be changed."""
+    folder = tmp_path_factory.mktemp("generated_brains")
+    generate_brain_slices(folder, num_subjects=3, seed=7, spacing=4.0, lesion_fraction=1.0)
+    return folder
 
 
 @pytest.fixture(autouse=True)
@@ -67,3 +78,14 @@ def loops() -> DiffusionAutoencoderInferer:
 def images(device: str) -> torch.Tensor:
     """For :func:`tiny_autoencoder`."""
     return torch.randn(3, 1, 8, 12, generator=torch.Generator().manual_seed(1)).clamp(-1, 1).to(device)
+
+
+OFFICIAL = Path(__file__).parent / "data" / "official_small"
+"""Files of the authors' code for a small network (tests/data/README.md)."""
+
+
+@pytest.fixture(scope="session")
+def golden(device: str) -> dict[str, torch.Tensor]:
+    """What that network computed."""
+    content = torch.load(OFFICIAL / "io.pt", weights_only=True)
+    return {name: tensor.to(device) for name, tensor in content.items()}

@@ -25,7 +25,7 @@ ARROWS = {
     "bundles": set(),  # texts; what they name is imported when they run
     "commands": {"bundles"},
     "__main__": {"commands"},
-    "demo": {"datasets"},  # and the bundles, by command
+    "demo": {"bundles", "commands", "datasets"},
 }
 # Knows rooms above it, by their names alone: paths of earlier versions that lead to the new ones.
 OLD_NAMES = "monai_diffae.support.old_names"

@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import csv
+import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import yaml
 from monai.bundle import ConfigParser
 from PIL import Image
 
+from monai_diffae import commands
 from monai_diffae.data import find_volumes
 from monai_diffae.datasets import generate_brain_slices
 from monai_diffae.demo import make_demo
@@ -56,33 +59,40 @@ def test_digits_are_one_of_each_class_and_few_of_them_have_labels(tmp_path):
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda workflow: workflow.name)
-def test_commands_name_overlays_and_options_that_the_bundle_has(workflow):
-    command = workflow.command(BUNDLES, {"output_dir": Path("out dir")})
-    assert command[:3] == ["-m", "monai.bundle", "run"]
-    arguments = dict(zip(command[3::2], command[4::2], strict=True))
-    assert arguments.pop("--bundle_root") == str(BUNDLES / workflow.bundle)
-    assert arguments["--output_dir"] == "out dir"
+def test_commands_name_overlays_and_options_that_the_bundle_has(workflow, capsys):
+    options = {"dataset_dir": Path("in dir"), "output_dir": Path("out dir")}
+    run, *words = workflow.monai_words(BUNDLES, options)
+    assert run == "run"
+    arguments = dict(zip(words[::2], words[1::2], strict=True))
+    assert Path(arguments.pop("--bundle_root")).resolve() == BUNDLES / workflow.bundle
     files = yaml.safe_load(arguments.pop("--config_file"))
-    assert [Path(file).stem for file in files] == ["inference", *workflow.overlays]
     config = ConfigParser()
     config.read_config(files)
     assert workflow.caption
     assert workflow.figure == "samples" or config["figure"] == workflow.figure
     for option, value in arguments.items():
         assert option.removeprefix("--") in config.get()
-        if option != "--output_dir":
+        if option.removeprefix("--") in workflow.options:
             assert yaml.safe_load(value) == workflow.options[option.removeprefix("--")]
+    # The short command does the same.
+    name, *short = shlex.split(workflow.short_command(BUNDLES, options))
+    assert name == "monai-diffae"
+    assert commands.main([*short, "--dry_run"]) == 0
+    assert shlex.split(capsys.readouterr().out)[3:] == [run, *words]
 
 
 def test_the_page_shows_numbers_commands_and_pictures(tmp_path):
-    commands = {workflow.name: f"python --{workflow.name} '<a & b>'" for workflow in WORKFLOWS}
+    commands = {workflow.name: f"monai-diffae --{workflow.name} '<a & b>'" for workflow in WORKFLOWS}
     write_page(tmp_path / "index.html", WORKFLOWS, {"PSNR <1>": "31.3 dB"}, commands)
     page = (tmp_path / "index.html").read_text()
     assert "<td>PSNR &lt;1&gt;</td><td>31.3 dB</td>" in page
     for workflow in WORKFLOWS:
-        assert f"<code>python --{workflow.name} &#x27;&lt;a &amp; b&gt;&#x27;</code>" in page
-        assert f"<img src='{workflow.name}.png' alt='{workflow.title}'>" in page
-    assert page.count("<h2>") == len(WORKFLOWS)
+        assert f"<pre>monai-diffae --{workflow.name} &#x27;&lt;a &amp; b&gt;&#x27;</pre>" in page
+        assert f'<a href="{workflow.name}.png"><img src="{workflow.name}.png" alt="{workflow.title}"></a>' in page
+    targets = re.findall(r'<li><a href="#(\w+)">', page)
+    assert targets[-len(WORKFLOWS) :] == [workflow.name for workflow in WORKFLOWS]  # the contents
+    assert re.findall(r'<h2 id="(\w+)">', page) == targets[-len(WORKFLOWS) :]
+    assert set(targets[: -len(WORKFLOWS)]) <= set(targets[-len(WORKFLOWS) :])  # what to look at first
     assert "not for clinical use" in page
 
 
@@ -96,11 +106,13 @@ def test_command_line_help_states_the_options(capsys, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_demo_goes_from_images_to_a_page(tmp_path):
+def test_the_demo_goes_from_images_to_a_page(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # which the bundles replace
     generate_brain_slices(tmp_path / "data", num_subjects=2, seed=2000, spacing=4.0)
     few_steps = {"num_inference_steps": 5, "num_inversion_steps": 5, "progress": False}
     page = make_demo(BUNDLES, tmp_path, num_subjects=2, **few_steps)
     assert page == tmp_path / "index.html"
+    assert f"workflow 3 of {len(WORKFLOWS)}: {WORKFLOWS[2].title}" in capsys.readouterr().out.splitlines()
     for workflow in WORKFLOWS:
         assert (tmp_path / f"{workflow.name}.png").stat().st_size > 5_000
         assert f"{workflow.name}.png" in page.read_text()

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from monai_diffae.bundles import BundleConfigs
-from monai_diffae.datasets import generate_brain_slices
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -17,11 +16,10 @@ def readme_code() -> str:
     return re.search(r"```python\n(.*?)```", text, flags=re.DOTALL)[1]
 
 
-def test_python_example_of_the_readme_runs_and_edits(readme_code, tmp_path, monkeypatch):
+def test_python_example_of_the_readme_runs_and_edits(readme_code, generated_brains, monkeypatch):
     assert len(readme_code.splitlines()) <= 25
-    generate_brain_slices(tmp_path / "data", num_subjects=1, seed=3, spacing=4.0, lesion_fraction=1.0)
     monkeypatch.chdir(REPOSITORY)
-    code = readme_code.replace('"demo_output/data"', repr(str(tmp_path / "data")))
+    code = readme_code.replace('"demo_output/data"', repr(str(generated_brains)))
     names: dict = {}
     exec(compile(code, "README.md", "exec"), names)
     images, reconstruction, edited = names["images"].as_tensor(), names["reconstruction"], names["edited"]

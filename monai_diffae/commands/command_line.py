@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -43,16 +44,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if verb in ("-h", "--help"):
             print(_USAGE)
         elif verb == "list":
-            print(bundles_text([find_bundle(name) for name in rest] or bundle_folders().values()))
+            print(bundles_text([find_bundle(name) for name in rest] or bundle_folders().values()), flush=True)
         elif verb == "new-bundle":
             _new_bundle(rest)
         elif "-h" in rest or "--help" in rest:
-            print(_help(verb, [word for word in rest if word not in ("-h", "--help")]))
+            print(_help(verb, [word for word in rest if word not in ("-h", "--help")]), flush=True)
         else:
             return _run(verb, _Words.read(rest))
     except (ValueError, FileExistsError) as error:
         print(f"monai-diffae: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # "| head" has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

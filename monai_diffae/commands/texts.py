@@ -62,7 +62,7 @@ def _width() -> int:
     return max(60, min(120, shutil.get_terminal_size().columns))
 
 
-def _line(head: str, text: str, width: int, indent: int = 24) -> list[str]:
+def _line(head: str, text: str, width: int, indent: int = 26) -> list[str]:
     """A word and what it means beside it, or below where the word is long."""
     text = " ".join(text.split())
     body = textwrap.wrap(text, width - indent, break_long_words=False, break_on_hyphens=False) or [""]

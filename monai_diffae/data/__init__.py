@@ -10,6 +10,8 @@ from .folders import find_volumes as find_volumes
 from .foreground import CropToForegroundd as CropToForegroundd
 from .intensity import RescaleIntensityd as RescaleIntensityd
 from .item_cache import ItemCache as ItemCache
+from .label_columns import find_labels_file as find_labels_file
+from .label_columns import label_columns as label_columns
 from .labels import LabelsWhereShownd as LabelsWhereShownd
 from .labels import MaskToLabeld as MaskToLabeld
 from .labels import add_labels as add_labels

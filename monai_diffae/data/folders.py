@@ -58,7 +58,9 @@ def find_images(
             raise ValueError(f"{data_list} names {other}, which is no picture ({', '.join(PICTURES.extensions)}).")
     else:
         root = _checked(dataset_dir, output_dir)
-        files = without_masks(pictures_among(search_files([root], passed, output_dir), passed), root, passed)
+        files = without_masks(
+            pictures_among(search_files([root], passed, output_dir), passed), root, passed, volumes=False
+        )
         items = [{"image": str(file)} for file in files]
     _check_found(items, f"pictures ({', '.join(PICTURES.extensions)})", dataset_dir, passed)
     if subject_pattern is not None:
@@ -155,7 +157,7 @@ def find_volumes(
         items = _shared_entries(items, "subject", *(masks or ()))
     else:
         _checked(root, output_dir)
-        found = sorted(_search(images, root, output_dir, passed))
+        found = sorted(_search(images, root, output_dir, [root / folder for folder in (masks or {}).values()], passed))
         items = [{"image": str(path)} | ({"subject": name} if name else {}) for path, name in found]
     _check_found(items, "NIfTI, DICOM or other volumes, or pictures", dataset_dir, passed)
     for key, folder in (masks or {}).items():
@@ -170,14 +172,18 @@ def find_volumes(
 
 
 def _search(
-    folders: Sequence[Path], root: Path, output_dir: str | os.PathLike | None, passed: PassedOver
+    folders: Sequence[Path],
+    root: Path,
+    output_dir: str | os.PathLike | None,
+    masks: Sequence[Path],
+    passed: PassedOver,
 ) -> list[tuple[Path, str]]:
     """Images and, if their files tell it, their subjects."""
     if list(folders) != [root]:
         own = None if output_dir is None else os.path.realpath(output_dir)
         for path in sorted(root.iterdir()):
             is_image = (path.is_dir() and os.path.realpath(path) != own) or format_of(path.name) is not None
-            if path not in folders and is_image and not is_hidden(path.name):
+            if is_image and path not in (*folders, *masks) and not is_hidden(path.name):
                 passed.add(f"what lies beside the folder {folders[0].name}", path)
     volumes, dicom = volumes_among(search_files(folders, passed, output_dir), passed)
     return [(path, "") for path in without_masks(volumes, root, passed)] + dicom

@@ -18,7 +18,7 @@ __all__ = ["LabelsWhereShownd", "MaskToLabeld", "add_labels"]
 
 def add_labels(
     data: Sequence[Mapping[str, Any]],
-    labels_file: str | os.PathLike,
+    labels_file: str | os.PathLike | None,
     attributes: str | Sequence[str],
     dataset_dir: str | os.PathLike | None = None,
 ) -> list[dict[str, Any]]:
@@ -28,7 +28,7 @@ def add_labels(
         data: as of :func:`~monai_diffae.data.find_volumes`.
         labels_file: CSV with a column ``file`` (or ``image``), paths absolute or relative to the CSV's folder, or else
             to ``dataset_dir``, and a column of numbers for each attribute; an empty cell, or NA, is a label that is not
-            known. A column ``subject`` says which files belong together.
+            known. A column ``subject`` says which files belong together. ``None`` without attributes.
         attributes: columns to take; one, or several.
         dataset_dir: see ``labels_file``; ``None`` for none.
 
@@ -39,6 +39,10 @@ def add_labels(
         ValueError: for a missing table, column or file, and for what
             :func:`~monai_diffae.data.label_tables.read_label_table` refuses.
     """
+    if labels_file is None and not attributes:
+        return [dict(item) for item in data]
+    if labels_file is None:
+        raise ValueError(f"The labels {list(names_in(attributes))} need a table; give labels_file.")
     rows = read_label_table(labels_file, names_in(attributes), data, dataset_dir)
     labelled = []
     for item in with_table_subjects(data, rows):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from monai_diffae.data.dicom import dicom_sources, is_dicom
 from monai_diffae.data.formats import DICOM, PAIRS, PICTURES, VOLUMES, extension_of, format_of
+from monai_diffae.support.names import without_extension
 from monai_diffae.support.telling import PassedOver
 
 __all__ = ["pictures_among", "volumes_among"]
@@ -16,6 +17,7 @@ __all__ = ["pictures_among", "volumes_among"]
 # What lies beside images and is none: tables, texts, settings, weights. Not worth a word.
 _BESIDE = {".csv", ".tsv", ".json", ".jsonl", ".txt", ".md", ".rst", ".yaml", ".yml", ".toml", ".ini", ".xml", ".html"}
 _BESIDE |= {".bval", ".bvec", ".log", ".pt", ".pth", ".parquet", ".xlsx", ".pdf", ".py", ".ipynb", ".sh"}
+_OF_PREVIEWS = {".jpg", ".jpeg", ".webp", ".bmp", ".gif"}
 _BESIDE_NAMES = {"readme", "license", "licence", "changes", "changelog", "version", ".bidsignore"}
 
 
@@ -65,11 +67,24 @@ def volumes_among(files: Sequence[Path], passed: PassedOver) -> tuple[list[Path]
             continue
         else:
             _pass_over(file, passed)
+    volumes = _without_previews(volumes, passed)
     if dicom and (missing := DICOM.missing()):
         for file in dicom:
             passed.add(f"{DICOM.name}, {missing}", file)
         return volumes, []
     return volumes, dicom_sources(dicom, passed)
+
+
+def _without_previews(volumes: Sequence[Path], passed: PassedOver) -> list[Path]:
+    """Without photographs' formats under the name of a volume: what programs write beside it for a look."""
+    names = {file.parent / without_extension(file.name) for file in volumes if format_of(file.name) is not PICTURES}
+    kept = []
+    for file in volumes:
+        if extension_of(file) in _OF_PREVIEWS and file.parent / without_extension(file.name) in names:
+            passed.add("pictures named as volumes beside them (previews)", file)
+        else:
+            kept.append(file)
+    return kept
 
 
 def _partner(file: Path) -> str:

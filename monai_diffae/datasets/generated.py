@@ -40,7 +40,6 @@ def ensure_data_set(
     dataset_dir: str | os.PathLike,
     default_dir: str | os.PathLike,
     generate: Callable[..., Any],
-    update: Callable[[str | os.PathLike], Any] | None = None,
     /,
     **generator_args: Any,
 ) -> str:
@@ -50,7 +49,6 @@ def ensure_data_set(
         dataset_dir: the folder that is asked for.
         default_dir: the bundle's own; filled if it is the one asked for and its data set is not complete.
         generate: called as ``generate(dataset_dir, **generator_args)``.
-        update: called with the folder of a complete data set: adds what earlier versions did not write.
 
     Returns:
         ``dataset_dir``.
@@ -60,6 +58,4 @@ def ensure_data_set(
         with idist.one_rank_first(local=True):  # the other processes of a machine find it complete
             if not (Path(dataset_dir) / "labels.csv").exists():
                 generate(dataset_dir, **generator_args)
-            elif update is not None:
-                update(dataset_dir)
     return os.fspath(dataset_dir)

@@ -3,9 +3,9 @@
 
     python -m monai_diffae.demo --bundles_root bundles --output_dir demo_output
 
-Eight volumes that training never saw (another seed of the generator) and the untouched MNI152 template go through the
-brain bundle's workflows, ten digits of the test set through those of the bundle for pictures, all by
-``python -m monai.bundle run``; the commands are printed and listed on the page.
+Volumes that training never saw (another seed of the generator) and the untouched MNI152 template go through the brain
+bundle's workflows, ten digits of the test set through those of the bundle for pictures, all in one process; the short
+commands that do the same are printed and listed on the page.
 """
 
 from .run import make_demo as make_demo

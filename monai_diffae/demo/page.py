@@ -4,18 +4,52 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from string import Template
 
 from monai_diffae.demo.workflows import Workflow
 
 __all__ = ["write_page"]
 
-_HEAD = (
-    "<!doctype html><html lang='en'><meta charset='utf-8'><title>monai_diffae demo</title>"
-    "<style>body{font-family:sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}img{max-width:100%}"
-    "code{font-size:.75rem;word-break:break-all}td{padding:.2rem 1rem .2rem 0}</style>"
-    "<h1>Diffusion autoencoders on brain slices and digits</h1>"
-    "<p>Held-out volumes made from the MNI152 template with simulated lesions, the template itself, which training has "
-    "not seen either, and digits of the test set. Research software, not for clinical use.</p>"
+_PAGE = Template("""<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>monai_diffae demo</title>
+<style>
+body { font: 16px/1.5 sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
+img { max-width: 100%; max-height: 40rem; cursor: zoom-in }
+pre { background: #f2f2f2; padding: .6rem .8rem; white-space: pre-wrap; user-select: all }
+nav ol { columns: 20rem }
+td { padding: .1rem 1.5rem .1rem 0 }
+td:last-child, code { white-space: nowrap }
+h2 { margin-top: 2.5rem }
+</style>
+<h1>Diffusion autoencoders on brain slices and digits</h1>
+<p>Held-out volumes made from the MNI152 template with simulated lesions, the template itself, which training has not
+seen either, and digits of the test set. Research software, not for clinical use.</p>
+<h2>What to look at first</h2>
+<ul>
+$first
+</ul>
+<nav>
+<h2>Contents</h2>
+<ol>
+$contents
+</ol>
+</nav>
+<h2>Numbers</h2>
+<table>
+$table
+</table>
+<p>A click on a picture opens it in its own size, one on a command selects it whole. Commands run in the folder where
+the demo ran, with its environment (<code>. .venv/bin/activate</code>).</p>
+$sections
+</html>
+""")
+_FIRST = (
+    ("manipulation", "rows at the top: a lesion on the left vanishes at -0.6; rows at the bottom: one appears at 0.8"),
+    ("reconstruction", "the error with encoded x_T is white; with a random x_T the folds of the brain are others"),
+    ("digits_towards_8", "each digit becomes an 8 and keeps its slant and the thickness of its strokes"),
 )
 
 
@@ -28,15 +62,22 @@ def write_page(
         path: HTML file; the picture of a workflow is ``<name>.png``.
         workflows: in their order.
         numbers: of the table, by name.
-        commands: that made the pictures, by the workflows' names.
+        commands: that make the pictures, by the workflows' names.
     """
-    table = "".join(
+    titles = {workflow.name: html.escape(workflow.title) for workflow in workflows}
+    first = "\n".join(f'<li><a href="#{name}">{titles[name]}</a>: {text}.' for name, text in _FIRST)
+    contents = "\n".join(f'<li><a href="#{name}">{title}</a>' for name, title in titles.items())
+    table = "\n".join(
         f"<tr><td>{html.escape(name)}</td><td>{html.escape(value)}</td></tr>" for name, value in numbers.items()
     )
-    sections = "".join(
-        f"<h2>{html.escape(workflow.title)}</h2><p>{html.escape(workflow.caption)}</p>"
-        f"<p><code>{html.escape(commands[workflow.name])}</code></p>"
-        f"<img src='{workflow.name}.png' alt='{html.escape(workflow.title)}'>"
-        for workflow in workflows
+    sections = "\n".join(_section(workflow, commands[workflow.name]) for workflow in workflows)
+    path.write_text(_PAGE.substitute(first=first, contents=contents, table=table, sections=sections))
+
+
+def _section(workflow: Workflow, command: str) -> str:
+    title = html.escape(workflow.title)
+    return (
+        f'<h2 id="{workflow.name}">{title}</h2>\n<p>{html.escape(workflow.caption)}</p>\n'
+        f"<pre>{html.escape(command)}</pre>\n"
+        f'<a href="{workflow.name}.png"><img src="{workflow.name}.png" alt="{title}"></a>'
     )
-    path.write_text(f"{_HEAD}<table>{table}</table>{sections}</html>\n")

@@ -3,13 +3,11 @@ from __future__ import annotations
 
 import argparse
 import csv
-import shlex
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 
+from monai_diffae.commands.bundle_run import run_here
 from monai_diffae.demo.inputs import make_brains, make_digits, make_few_digits
 from monai_diffae.demo.page import write_page
 from monai_diffae.demo.workflows import FEW_SHOT_DIGIT, WORKFLOWS
@@ -39,8 +37,8 @@ def _numbers(output_dir: Path) -> dict[str, str]:
     return numbers
 
 
-def make_demo(bundles_root: Path, output_dir: Path, num_subjects: int = 8, **overrides: object) -> Path:
-    """Run all workflows and write the page.
+def make_demo(bundles_root: Path, output_dir: Path, num_subjects: int = 4, **overrides: object) -> Path:
+    """Run all workflows, in this process, and write the page.
 
     Args:
         bundles_root: folder of the bundles, with weights in their ``models``.
@@ -53,18 +51,17 @@ def make_demo(bundles_root: Path, output_dir: Path, num_subjects: int = 8, **ove
         Path of ``index.html``.
     """
     start = time.monotonic()
+    print(f"images of {num_subjects} subjects, the template and digits", flush=True)
     make_brains(output_dir / "data", num_subjects)
     make_digits(output_dir / "digits")
     make_few_digits(output_dir / "few_digits", FEW_SHOT_DIGIT)
     commands = {}
-    for workflow in WORKFLOWS:
+    for number, workflow in enumerate(WORKFLOWS, 1):
         folder = output_dir / "results" / workflow.name
-        command = workflow.command(
-            bundles_root, {"dataset_dir": output_dir / workflow.data, "output_dir": folder, **overrides}
-        )
-        commands[workflow.name] = shlex.join(["python", *command])
-        print(f"\n{commands[workflow.name]}", flush=True)
-        subprocess.run([sys.executable, *command], check=True)
+        options = {"dataset_dir": output_dir / workflow.data, "output_dir": folder, **overrides}
+        commands[workflow.name] = workflow.short_command(bundles_root, options)
+        print(f"\nworkflow {number} of {len(WORKFLOWS)}: {workflow.title}\n{commands[workflow.name]}", flush=True)
+        run_here(workflow.monai_words(bundles_root, options))
         shutil.copyfile(folder / "figures" / f"{workflow.figure}.png", output_dir / f"{workflow.name}.png")
     shutil.copyfile(output_dir / "results" / "reconstruction" / "latents.csv", output_dir / "latents.csv")
     write_page(output_dir / "index.html", WORKFLOWS, _numbers(output_dir), commands)
@@ -77,5 +74,5 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Run the bundles on held-out images and show what they do.")
     parser.add_argument("--bundles_root", type=Path, default=Path("bundles"))
     parser.add_argument("--output_dir", type=Path, default=Path("demo_output"))
-    arguments = parser.parse_args()
-    make_demo(arguments.bundles_root, arguments.output_dir)
+    parser.add_argument("--num_subjects", type=int, default=4, help="generated brain volumes")
+    make_demo(**vars(parser.parse_args()))

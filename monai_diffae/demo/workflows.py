@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from monai_diffae.bundles import BundleConfigs, shown_path
+from monai_diffae.commands.bundle_run import bundle_words, shell_line
+
 __all__ = ["FEW_SHOT_DIGIT", "WORKFLOWS", "Workflow"]
 
 FEW_SHOT_DIGIT = 3
@@ -20,7 +23,7 @@ class Workflow:
         name: of its folder of results, and of its picture on the page.
         bundle: folder of the bundle.
         data: folder of the demo's data set.
-        overlays: configurations after ``inference.yaml``.
+        verb: of ``monai-diffae``.
         figure: that it draws.
         title: on the page.
         caption: on the page.
@@ -30,58 +33,62 @@ class Workflow:
     name: str
     bundle: str
     data: str
-    overlays: tuple[str, ...]
+    verb: str
     figure: str
     title: str
     caption: str
     options: Mapping[str, object] = field(default_factory=dict)
 
-    def command(self, bundles_root: Path, options: Mapping[str, object]) -> list[str]:
-        """Arguments of ``python`` that run it, with ``options`` beside its own."""
+    def monai_words(self, bundles_root: Path, options: Mapping[str, object]) -> list[str]:
+        """What ``monai.bundle`` is given to run it, with ``options`` beside its own."""
         root = bundles_root / self.bundle
-        configs = [str(root / "configs" / f"{name}.yaml") for name in ("inference", *self.overlays)]
-        command = ["-m", "monai.bundle", "run", "--bundle_root", str(root), "--config_file", str(configs)]
+        return bundle_words(root, BundleConfigs(root).files(self.verb), {**self.options, **options})
+
+    def short_command(self, bundles_root: Path, options: Mapping[str, object]) -> str:
+        """The line that does the same."""
+        words = ["monai-diffae", self.verb, shown_path(bundles_root / self.bundle)]
         for name, value in {**self.options, **options}.items():
-            command += [f"--{name}", str(value)]
-        return command
+            words += [f"--{name}", str(value)]
+        return shell_line(words)
 
 
 _BRAIN = ("brain_slices_diffae", "data")
 _DIGITS = ("natural_images_diffae", "digits")
+_VOLUMES = [f"images/{name}.nii.gz" for name in ("mni152_template", "sub-0000", "sub-0001")]
 
 WORKFLOWS = (
     Workflow(
         "reconstruction",
         *_BRAIN,
-        ("compare_x_T",),
+        "compare-x_T",
         "reconstruction",
         "Brain slices: reconstruction",
         "Slices, their reconstructions with the image's own x_T and with a random one, and the errors.",
-        {"max_rows": 9},
+        {"num_slices": 2, "max_rows": 9},
     ),
     Workflow(
         "manipulation",
         *_BRAIN,
-        ("manipulate",),
+        "edit",
         "manipulation",
         "Brain slices: a lesion removed and added",
         "z_sem is moved along the direction of a lesion on the patient's left; x_T is kept. Upper half: the slices "
         "that score highest for one, lower half: those that score lowest.",
-        {"attribute": "lesion_left", "amount": [-0.6, 0.8], "max_rows": 8},
+        {"attribute": "lesion_left", "amount": [-0.6, 0.8], "num_slices": 3, "max_rows": 8},
     ),
     Workflow(
         "interpolation",
         *_BRAIN,
-        ("interpolate",),
+        "interpolate",
         "interpolation",
         "Brain slices: interpolation",
-        "From a slice of one volume to a slice of the next: z_sem on a straight line, x_T on a great circle.",
-        {"num_slices": 1},
+        "From a slice of one volume to a slice of another: z_sem on a straight line, x_T on a great circle.",
+        {"num_slices": 1, "pairs": [[_VOLUMES[0], _VOLUMES[1]], [_VOLUMES[1], _VOLUMES[2]]]},
     ),
     Workflow(
         "variations",
         *_BRAIN,
-        ("variations",),
+        "vary",
         "variations",
         "Brain slices: variations",
         "One z_sem with six random x_T, and their standard deviation: what the semantic code leaves open.",
@@ -90,7 +97,7 @@ WORKFLOWS = (
     Workflow(
         "samples",
         *_BRAIN,
-        ("sample",),
+        "sample",
         "samples",
         "Brain slices: samples",
         "New slices: z_sem from the latent diffusion, x_T random.",
@@ -99,7 +106,7 @@ WORKFLOWS = (
     Workflow(
         "digits_reconstruction",
         *_DIGITS,
-        ("compare_x_T",),
+        "compare-x_T",
         "reconstruction",
         "Digits: reconstruction",
         "With the image's own x_T and with a random one.",
@@ -108,7 +115,7 @@ WORKFLOWS = (
     Workflow(
         "digits_manipulation",
         *_DIGITS,
-        ("manipulate",),
+        "edit",
         "manipulation",
         "Digits: thinner and thicker strokes",
         "z_sem is moved along the direction of the measured thickness; x_T is kept.",
@@ -117,7 +124,7 @@ WORKFLOWS = (
     Workflow(
         "digits_towards_8",
         *_DIGITS,
-        ("manipulate",),
+        "edit",
         "manipulation",
         "Digits: towards 8",
         "z_sem is moved a quarter, half and three quarters of the way to the mean code of the eights; the scores of "
@@ -127,7 +134,7 @@ WORKFLOWS = (
     Workflow(
         "digits_interpolation",
         *_DIGITS,
-        ("interpolate",),
+        "interpolate",
         "interpolation",
         "Digits: a chain of interpolations",
         "From digit to digit: z_sem on straight lines, x_T on great circles.",
@@ -136,7 +143,7 @@ WORKFLOWS = (
     Workflow(
         "digits_samples",
         *_DIGITS,
-        ("sample",),
+        "sample",
         "samples",
         "Digits: samples",
         "New digits: z_sem from the latent diffusion, x_T random.",
@@ -146,7 +153,7 @@ WORKFLOWS = (
         "digits_few_shot",
         "natural_images_diffae",
         "few_digits",
-        ("sample", "conditional_sample"),
+        "sample-class",
         "samples",
         f"Digits: samples of a {FEW_SHOT_DIGIT} from 20 labels",
         "Samples of the latent diffusion, accepted by a classifier that has seen ten examples of it, ten others and "

@@ -3,6 +3,7 @@ from .adversarial import DiscriminatorInferer as DiscriminatorInferer
 from .adversarial import PredictedImageInferer as PredictedImageInferer
 from .autoencoding import DiffusionAutoencoderInferer as DiffusionAutoencoderInferer
 from .exact_inversion import Inversion as Inversion
+from .explaining import ExplanationInferer as ExplanationInferer
 from .interpolation import InterpolationInferer as InterpolationInferer
 from .latent_sampling import ConditionalLatentSampler as ConditionalLatentSampler
 from .latent_sampling import LatentSampler as LatentSampler

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from monai_diffae.inferers.batching import Batches
 from monai_diffae.inferers.exact_inversion import Inversion, check_exact, invert_exactly
 from monai_diffae.inferers.inference import inference
-from monai_diffae.inferers.latent_space import to_image, to_latent
+from monai_diffae.inferers.latent_space import noised, to_image, to_latent
 from monai_diffae.inferers.metadata import plain
 from monai_diffae.schedulers import Grid, InvertibleDDIMScheduler
 from monai_diffae.support.precision import check_precision, mixed_precision, shared_casts
@@ -119,10 +119,9 @@ class DiffusionAutoencoderInferer(Inferer):
             latent: of the images, where it is known from before and the network works on latents.
         """
         images = plain(inputs)
-        x_0 = to_latent(images, network) if latent is None else plain(latent)
-        noised = self.scheduler.add_noise(x_0, plain(noise), timesteps)
+        x_t = noised(self.scheduler, images, network, noise, timesteps, latent)
         with mixed_precision(self.precision, images.device):
-            prediction = network(noised, timesteps, image=images)
+            prediction = network(x_t, timesteps, image=images)
         return prediction.float()
 
     @inference

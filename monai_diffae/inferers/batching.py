@@ -59,7 +59,7 @@ class Batches:
                 done += size
                 continue
             # Here the exception, which holds on to what was computed, is gone.
-            self.size = size // 2
+            self.size = size // 2 if self.size is None else min(size // 2, self.size)  # another thread may be here
             backend = getattr(torch, tensors[0].device.type, None)
             if hasattr(backend, "empty_cache"):
                 backend.empty_cache()

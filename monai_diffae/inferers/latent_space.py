@@ -8,10 +8,13 @@ works on the images.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 
-__all__ = ["code_shape", "to_image", "to_latent"]
+from monai_diffae.inferers.metadata import plain
+
+__all__ = ["code_shape", "noised", "to_image", "to_latent"]
 
 
 def _unwrapped(network: Callable | None) -> Callable | None:
@@ -34,3 +37,16 @@ def code_shape(image_shape: Sequence[int], network: Callable | None) -> tuple[in
     """``(C, *spatial)`` of x_T for images of ``(C, *spatial)``."""
     network = _unwrapped(network)
     return network.latent_shape(image_shape) if hasattr(network, "latent_shape") else tuple(image_shape)
+
+
+def noised(
+    scheduler: Any,
+    images: torch.Tensor,
+    network: Callable,
+    noise: torch.Tensor,
+    timesteps: torch.Tensor,
+    latent: torch.Tensor | None,
+) -> torch.Tensor:
+    """x_t of a training call, from clean images, or from their latents where those are known."""
+    x_0 = to_latent(images, network) if latent is None else plain(latent)
+    return scheduler.add_noise(x_0, plain(noise), timesteps)

@@ -7,7 +7,7 @@ import torch
 from monai.inferers import Inferer
 
 from monai_diffae.inferers.inference import inference
-from monai_diffae.inferers.latent_space import to_latent
+from monai_diffae.inferers.latent_space import noised
 from monai_diffae.inferers.metadata import plain
 from monai_diffae.schedulers import InvertibleDDIMScheduler
 from monai_diffae.support.precision import check_precision, mixed_precision
@@ -43,21 +43,14 @@ class SemanticGapInferer(Inferer):
         timesteps: torch.Tensor,
         latent: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
-        """
-        Args:
-            inputs: clean images x_0 in [-1, 1], shape ``(B, C, *spatial)``.
-            network: a :class:`~monai_diffae.networks.DiffusionAutoencoder`, wrapped or not.
-            noise: standard normal, same shape (that of the latents where the network works on those).
-            timesteps: integers in [0, T), shape ``(B,)``.
-            latent: of the images, where it is known from before and the network works on latents.
+        """With the arguments of a training call (:class:`~monai_diffae.inferers.DiffusionAutoencoderInferer`).
 
         Returns:
             ``prediction`` and ``shuffled_prediction``, shape of ``inputs``; the same for a batch of one.
         """
         images = plain(inputs)
-        x_0 = to_latent(images, network) if latent is None else plain(latent)
-        noised = self.scheduler.add_noise(x_0, plain(noise), timesteps)
+        x_t = noised(self.scheduler, images, network, noise, timesteps, latent)
         others = images.roll(len(images) // 2, dims=0)
         with mixed_precision(self.precision, images.device):
-            prediction, shuffled = (network(noised, timesteps, image=x) for x in (images, others))
+            prediction, shuffled = (network(x_t, timesteps, image=x) for x in (images, others))
         return {"prediction": prediction.float(), "shuffled_prediction": shuffled.float()}

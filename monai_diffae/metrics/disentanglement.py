@@ -29,7 +29,7 @@ def linear_importance(features: np.ndarray, labels: Mapping[str, np.ndarray]) ->
     z = StandardScaler().fit_transform(features)
     importances, informativeness = [], []
     for values in labels.values():
-        model = LassoCV(alphas=20).fit(z, values)
+        model = LassoCV(alphas=20, tol=1e-3, max_iter=5000).fit(z, values)
         importances.append(np.abs(model.coef_) / values.std())
         informativeness.append(model.score(z, values))
     return np.stack(importances, axis=1), np.array(informativeness)

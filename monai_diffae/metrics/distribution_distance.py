@@ -46,12 +46,7 @@ def kernel_distance(x: torch.Tensor, y: torch.Tensor) -> float:
         Gretton et al., Journal of Machine Learning Research 13, 2012, Eq. 3; Binkowski et al., Demystifying MMD GANs,
         ICLR 2018 (the kernel).
 
-    Args:
-        x: shape ``(N, D)``, N of 2 or more.
-        y: shape ``(M, D)``, likewise.
-
-    Raises:
-        ValueError: for other shapes.
+    Arguments are those of :func:`frechet_distance`.
     """
     x, y = _checked(x, y)
 

@@ -19,6 +19,7 @@ from monai_diffae.support.randomness import derive_seed
 __all__ = ["LabelledFeatures", "Probe", "linear_probe"]
 
 _FOLDS = 5
+_INNER_FOLDS = 3  # to choose the regularisation
 _LOGISTIC = {"logisticregression__C": np.logspace(-4, 1, 6)}
 _RIDGE = {"ridge__alpha": np.logspace(-1, 4, 6)}
 
@@ -161,13 +162,13 @@ def _fit(data: LabelledFeatures, kind: str, share: float, seed: int) -> tuple[Ba
         model, grid, scoring = make_pipeline(StandardScaler(), Ridge()), _RIDGE, "r2"
     else:
         weight = "balanced" if kind == "binary" else None
-        model = make_pipeline(StandardScaler(), LogisticRegression(class_weight=weight, max_iter=5000))
+        model = make_pipeline(StandardScaler(), LogisticRegression(class_weight=weight, max_iter=2000, tol=1e-3))
         grid, scoring = _LOGISTIC, "roc_auc" if kind == "binary" else "accuracy"
     if _most_folds(data, kind) < 2:  # nothing to choose by: the middle of the grid
         (name, values), *_ = grid.items()
         model = clone(model).set_params(**{name: values[len(values) // 2]})
         return model.fit(data.features, data.labels), len(data.labels)
-    search = GridSearchCV(model, grid, scoring=scoring, cv=_splits(data, kind, _FOLDS))
+    search = GridSearchCV(model, grid, scoring=scoring, cv=_splits(data, kind, _INNER_FOLDS))
     return search.fit(data.features, data.labels).best_estimator_, len(data.labels)
 
 

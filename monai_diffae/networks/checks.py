@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn as nn
 
-__all__ = ["check_image", "check_sizes", "network_spatial_size", "per_level"]
+__all__ = ["Levels", "check_image", "check_levels", "check_sizes", "network_spatial_size", "per_level"]
 
 
 def check_sizes(spatial_dims: int, **sizes: int | Sequence[int]) -> None:
@@ -20,6 +21,28 @@ def check_sizes(spatial_dims: int, **sizes: int | Sequence[int]) -> None:
         entries = value if isinstance(value, Sequence) else [value]
         if not entries or any(entry < 1 for entry in entries):
             raise ValueError(f"{name} must be 1 or more, at every level; got {value}.")
+
+
+class Levels(NamedTuple):
+    """What a network has on each of its levels, from the highest resolution to the lowest."""
+
+    attention: list[bool]
+    res_blocks: list[int]
+    head_channels: list[int | None]
+
+
+def check_levels(
+    channels: Sequence[int],
+    attention_levels: Sequence[bool],
+    num_res_blocks: int | Sequence[int],
+    num_head_channels: int | Sequence[int] | None,
+) -> Levels:
+    """Arguments that say something of each level, one value a level; ValueError where their number differs."""
+    return Levels(
+        per_level("attention_levels", attention_levels, len(channels)),
+        per_level("num_res_blocks", num_res_blocks, len(channels)),
+        per_level("num_head_channels", num_head_channels, len(channels)),
+    )
 
 
 def per_level(name: str, value: int | bool | Sequence | None, num_levels: int) -> list:

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from monai_diffae.networks.attention import SelfAttentionBlock
 from monai_diffae.networks.blocks import ConditionedResidualBlock, ConditionedSequential, zero_init
-from monai_diffae.networks.checks import check_image, check_sizes, per_level
+from monai_diffae.networks.checks import check_image, check_levels, check_sizes
 from monai_diffae.networks.group_norm import group_norm
 
 __all__ = ["DiffAEUNet"]
@@ -65,20 +65,13 @@ class DiffAEUNet(nn.Module):
         use_checkpoint: bool = False,
     ) -> None:
         super().__init__()
-        check_sizes(
-            spatial_dims,
-            in_channels=in_channels,
-            out_channels=out_channels,
-            z_dim=z_dim,
-            channels=channels,
-            num_res_blocks=num_res_blocks,
-            norm_num_groups=norm_num_groups,
-            patch_size=patch_size,
-        )
+        sizes = {"in_channels": in_channels, "out_channels": out_channels, "z_dim": z_dim, "channels": channels}
+        sizes |= {"num_res_blocks": num_res_blocks, "norm_num_groups": norm_num_groups, "patch_size": patch_size}
+        check_sizes(spatial_dims, **sizes)
         num_levels = len(channels)
-        attention = per_level("attention_levels", attention_levels, num_levels)
-        res_blocks = per_level("num_res_blocks", num_res_blocks, num_levels)
-        head_channels = per_level("num_head_channels", num_head_channels, num_levels)
+        attention, res_blocks, head_channels = check_levels(
+            channels, attention_levels, num_res_blocks, num_head_channels
+        )
         time_embed_dim = 4 * channels[0] if time_embed_dim is None else time_embed_dim
         conv = Conv[Conv.CONV, spatial_dims]
         self.spatial_dims = spatial_dims

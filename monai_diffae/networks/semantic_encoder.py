@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from monai_diffae.networks.attention import SelfAttentionBlock
 from monai_diffae.networks.blocks import ResidualBlock
-from monai_diffae.networks.checks import check_image, check_sizes, per_level
+from monai_diffae.networks.checks import check_image, check_levels, check_sizes
 from monai_diffae.networks.group_norm import group_norm
 
 __all__ = ["SemanticEncoder"]
@@ -65,19 +65,12 @@ class SemanticEncoder(nn.Module):
         use_checkpoint: bool = False,
     ) -> None:
         super().__init__()
-        check_sizes(
-            spatial_dims,
-            in_channels=in_channels,
-            z_dim=z_dim,
-            channels=channels,
-            num_res_blocks=num_res_blocks,
-            norm_num_groups=norm_num_groups,
-            patch_size=patch_size,
-        )
+        sizes = {"in_channels": in_channels, "z_dim": z_dim, "channels": channels, "patch_size": patch_size}
+        check_sizes(spatial_dims, **sizes, num_res_blocks=num_res_blocks, norm_num_groups=norm_num_groups)
         num_levels = len(channels)
-        attention = per_level("attention_levels", attention_levels, num_levels)
-        res_blocks = per_level("num_res_blocks", num_res_blocks, num_levels)
-        head_channels = per_level("num_head_channels", num_head_channels, num_levels)
+        attention, res_blocks, head_channels = check_levels(
+            channels, attention_levels, num_res_blocks, num_head_channels
+        )
         self.spatial_dims = spatial_dims
         self.in_channels = in_channels
         self.z_dim = z_dim

@@ -14,8 +14,11 @@ from monai.utils import convert_to_numpy
 
 from monai_diffae.support.atomic_files import replacing
 from monai_diffae.support.names import NIBABEL_EXTENSIONS
+from monai_diffae.support.pseudonyms import check_identifiers
 
 __all__ = ["StoredVolume", "read_stored_volume", "save_nifti"]
+
+_TEXT_FIELDS = ("data_type", "db_name", "descrip", "aux_file", "intent_name")
 
 
 def save_nifti(image: nib.Nifti1Image, path: Path) -> None:
@@ -87,7 +90,10 @@ class StoredVolume:
 
 
 def read_stored_volume(
-    file: str | Sequence[str], channel: int | None = None, load: Callable | None = None
+    file: str | Sequence[str],
+    channel: int | None = None,
+    load: Callable | None = None,
+    identifiers: str = "pseudonyms",
 ) -> StoredVolume:
     """The source of a volume.
 
@@ -97,6 +103,9 @@ def read_stored_volume(
         channel: of a file with more than one.
         load: MONAI transform of ``{"image": file}`` to an image ``(1, X, Y, Z)`` with ``stored_type`` in its metadata,
             for other files. They become NIfTI-1 with numbers of that type, if it is one of NIfTI.
+
+        identifiers: ``pseudonyms`` blanks what text the header has (names of patients stand there) and leaves out its
+            extensions (a DICOM header, say); ``keep`` keeps both.
 
     Raises:
         ValueError: for numbers that are neither integers nor floats (colours, complex), and without ``load`` for a
@@ -117,7 +126,8 @@ def read_stored_volume(
     is_nifti2 = isinstance(source, (nib.Nifti2Image, nib.Nifti2Pair))
     image_class = nib.Nifti2Image if is_nifti2 else nib.Nifti1Image
     slope, intercept = float(source.dataobj.slope), float(source.dataobj.inter)
-    return StoredVolume(numbers, slope, intercept, _header(source), source.affine, image_class, channel or 0)
+    header = _header(source) if check_identifiers(identifiers) == "keep" else _without_text(_header(source))
+    return StoredVolume(numbers, slope, intercept, header, source.affine, image_class, channel or 0)
 
 
 def _fitted(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -140,6 +150,15 @@ def _header(source: nib.spatialimages.SpatialImage) -> nib.Nifti1Header:
         header["magic"] = header_class.single_magic
         return header
     return nib.Nifti1Image(np.zeros(source.shape, np.uint8), source.affine).header
+
+
+def _without_text(header: nib.Nifti1Header) -> nib.Nifti1Header:
+    header = header.copy()
+    for name in _TEXT_FIELDS:
+        if name in header:
+            header[name] = b""
+    header.extensions.clear()
+    return header
 
 
 def _as_stored(values: np.ndarray, dtype: np.dtype) -> np.ndarray:

@@ -23,6 +23,7 @@ def put_into_source(
     minus: torch.Tensor | None = None,
     channel: int | None = None,
     load: Callable | None = None,
+    identifiers: str = "pseudonyms",
 ) -> nib.Nifti1Image:
     """A result of a whole prepared volume, in the file that the volume came from: what Python has for what
     :class:`~monai_diffae.results.SourceVolumeSaver` does in a workflow.
@@ -35,10 +36,11 @@ def put_into_source(
             edit, the reconstruction; ``image`` itself where x_T is exact and they are the same.
         channel: of a source with four dimensions, the one that was processed.
         load: MONAI transform of ``{"image": file}``, for sources that are not NIfTI.
+        identifiers: of the header's text, ``pseudonyms`` for none or ``keep``.
 
     Returns:
-        The source with its shape, affine, header and data type; voxels outside the prepared volume are unchanged to the
-        last bit. ``nibabel.save`` writes it.
+        The source with its shape, affine, header (without text) and data type; voxels outside the prepared volume are
+        unchanged to the last bit. ``nibabel.save`` writes it.
 
     Raises:
         ValueError: for another shape than that of ``image``, a result that is not finite, and where ``preprocessing``
@@ -49,7 +51,7 @@ def put_into_source(
         if one.shape != image.shape:
             raise ValueError(f"Expected the shape of the prepared volume, {list(image.shape)}, got {list(one.shape)}.")
         check_finite(one, "result", str(image.meta["filename_or_obj"]))
-    stored = read_stored_volume(image.meta["filename_or_obj"], channel, load)
+    stored = read_stored_volume(image.meta["filename_or_obj"], channel, load, identifiers)
     affine = torch.as_tensor(np.asarray(image.meta.get("original_affine", stored.affine)))
     values = torch.cat([one.detach().cpu() for one in results])
     shape = stored.grid(stored.numbers).shape

@@ -17,6 +17,7 @@ from monai_diffae.results.source_grid import PlacedSlices, place_slices
 from monai_diffae.results.written_files import WrittenFiles
 from monai_diffae.support.fingerprints import file_states
 from monai_diffae.support.kept import made_from
+from monai_diffae.support.pseudonyms import check_identifiers
 
 __all__ = ["SourceVolumeSaver"]
 
@@ -26,9 +27,9 @@ _MODES = ("decoded", "residual", "difference")
 class SourceVolumeSaver(SliceCollector):
     """Puts results of slices back into the volumes that they were taken from, and results of volumes into theirs.
 
-    Written is ``<output_dir>/<stem>_<postfix>.nii.gz``: the source with its shape, affine, header and data type, other
-    intensities where slices were processed, and every other voxel unchanged to the last bit. Folders of the source
-    below ``data_root_dir`` are kept. A file appears when it is complete.
+    Written is ``<output_dir>/<stem>_<postfix>.nii.gz``: the source with its shape, affine, header (but for text in it)
+    and data type, other intensities where slices were processed, and every other voxel unchanged to the last bit.
+    Folders of the source below ``data_root_dir`` are kept. A file appears when it is complete.
 
     Slices of a volume must follow each other, as :class:`~monai_diffae.data.VolumeSlices` gives them; they may be
     spread over batches.
@@ -54,6 +55,8 @@ class SourceVolumeSaver(SliceCollector):
         load: MONAI transform of ``{"image": file}``, for sources that are not NIfTI; they become NIfTI.
         overwrite: write all files; False leaves those alone that a former run has written of the same results.
         spatial_dims: 2 for results of slices, 3 for results of whole volumes.
+        identifiers: of the text in headers, ``pseudonyms`` for none or ``keep``, see
+            :func:`~monai_diffae.results.nifti_files.read_stored_volume`.
 
     Raises:
         ValueError: for a mode that is not known, or one without ``minus`` that needs it.
@@ -70,6 +73,7 @@ class SourceVolumeSaver(SliceCollector):
         load: Callable | None = None,
         overwrite: bool = True,
         spatial_dims: int = 2,
+        identifiers: str = "pseudonyms",
     ) -> None:
         for entry in files:
             needed = {"postfix", "key", "mode"} | (set() if entry.get("mode") == "decoded" else {"minus"})
@@ -86,6 +90,7 @@ class SourceVolumeSaver(SliceCollector):
         self.channel = channel
         self.load = load
         self.overwrite = overwrite
+        self.identifiers = check_identifiers(identifiers)
 
     def _write_volume(self, volume: int, stem: str, slices: Sequence[dict[str, Any]]) -> None:
         image = self.volumes[volume]["image"]
@@ -97,7 +102,7 @@ class SourceVolumeSaver(SliceCollector):
         written = WrittenFiles(self.output_dir, stem, self._basis(image, source, stacks, indices))
         if not self.overwrite and written.are(paths):
             return
-        stored = read_stored_volume(source, self.channel, self.load)
+        stored = read_stored_volume(source, self.channel, self.load, self.identifiers)
         shape = stored.grid(stored.numbers).shape
         affine = torch.as_tensor(np.asarray(image.meta.get("original_affine", stored.affine)))
         placed = place_slices(torch.cat(list(stacks.values())), indices, image, self.preprocessing, affine, shape)
@@ -132,7 +137,7 @@ class SourceVolumeSaver(SliceCollector):
             source=file_states([source] if isinstance(source, (str, os.PathLike)) else source),
             image=[image.as_tensor(), image.affine],
             results=stacks,
-            settings=[self.files, self.channel, indices],
+            settings=[self.files, self.channel, self.identifiers, indices],
         )
 
 

@@ -13,8 +13,10 @@ from ignite.engine import Engine
 from monai_diffae.results.evaluator_handler import EvaluatorHandler
 from monai_diffae.results.sources import following_images, source_file
 from monai_diffae.results.table_files import table_file_class
+from monai_diffae.results.typicality import TypicalityCheck
 from monai_diffae.semantics.edits import Edit, given_edit
 from monai_diffae.support.atomic_files import partial_path
+from monai_diffae.support.pseudonyms import Pseudonyms
 
 __all__ = ["EditsTableSaver", "LatentsTableSaver"]
 
@@ -44,6 +46,12 @@ class _ItemTableSaver(EvaluatorHandler):
         """The further cells of an item's rows, by column, from the evaluator's output for it."""
         raise NotImplementedError(f"{type(self).__name__} says nothing about an item.")
 
+    def placed_rows(self, item: Mapping[str, Any], output: Mapping[str, Any]) -> Iterator[tuple[dict, dict]]:
+        """The rows of an item: their first cells and their further ones."""
+        place = self.place(item)
+        for row in self.rows(output):
+            yield place, row
+
     def parts(self, item: Mapping[str, Any], output: Mapping[str, Any]) -> Iterator[tuple[Mapping, Mapping]]:
         """What has a place and rows of its own: the item and the evaluator's output for it."""
         yield item, output
@@ -62,7 +70,7 @@ class _ItemTableSaver(EvaluatorHandler):
 
     def _collect(self, engine: Engine) -> None:
         items = (part for whole in zip(engine.state.batch, engine.state.output) for part in self.parts(*whole))
-        self._file.write([(self.place(item), row) for item, output in items for row in self.rows(output)])
+        self._file.write([row for item, output in items for row in self.placed_rows(item, output)])
 
     def _finish(self, engine: Engine) -> None:
         self._file.close()
@@ -95,6 +103,12 @@ class LatentsTableSaver(_ItemTableSaver):
         data_root_dir: files in it are named relative to it.
         numbers: keys of the output with a number an item, for a column each before z_sem; one that the output does not
             hold (of a workflow that encodes nothing, say) has no column.
+        typicality_path: file of :class:`~monai_diffae.semantics.LatentTypicality`, for a column ``typicality`` before
+            z_sem and one warning of codes that are beyond all that it knows; a file that is not there is said to be
+            missing. ``None`` for no column.
+        identifiers: of subjects, ``pseudonyms`` or ``keep``. Names of files stay as they are.
+        salt: of the pseudonyms; ``None`` for one that is drawn and kept beside the table, see
+            :class:`~monai_diffae.support.pseudonyms.Pseudonyms`.
 
     Raises:
         ValueError: for a file that is neither ``.csv`` nor ``.parquet``.
@@ -104,15 +118,30 @@ class LatentsTableSaver(_ItemTableSaver):
     formats = ("csv", "parquet")
 
     def __init__(
-        self, filename: str | os.PathLike, data_root_dir: str | os.PathLike = "", numbers: Sequence[str] = ()
+        self,
+        filename: str | os.PathLike,
+        data_root_dir: str | os.PathLike = "",
+        numbers: Sequence[str] = (),
+        typicality_path: str | os.PathLike | None = None,
+        identifiers: str = "pseudonyms",
+        salt: str | int | None = None,
     ) -> None:
         super().__init__(filename, data_root_dir)
         self.numbers = tuple(numbers)
+        self._typicality = None if typicality_path is None else TypicalityCheck(typicality_path)
+        self.pseudonyms = Pseudonyms(self.filename.parent, salt, identifiers)
         self._joined: set[tuple[str, int]] = set()  # images of pairs and chains that have their row
 
     def _start(self, engine: Engine) -> None:
         super()._start(engine)
         self._joined.clear()
+        if self._typicality is not None:
+            self._typicality.start()
+
+    def _finish(self, engine: Engine) -> None:
+        super()._finish(engine)
+        if self._typicality is not None:
+            self._typicality.warn()
 
     def parts(self, item: Mapping[str, Any], output: Mapping[str, Any]) -> Iterator[tuple[Mapping, Mapping]]:
         images = following_images(item)
@@ -131,13 +160,18 @@ class LatentsTableSaver(_ItemTableSaver):
     def place(self, item: Mapping[str, Any]) -> dict[str, Any]:
         place = super().place(item)
         if "subject" in item:
-            place = {"file": place.pop("file"), "subject": item["subject"]} | place
+            place = {"file": place.pop("file"), "subject": self.pseudonyms(str(item["subject"]))} | place
         image = item["image"]
         if "slice" in item or image.ndim == 4:
             center = [(n - 1) / 2 for n in image.shape[1:]] + [0.0] * (4 - image.ndim)
             world = image.affine.cpu().double() @ torch.tensor([*center, 1.0], dtype=torch.float64)
             place |= dict(zip(("x_mm", "y_mm", "z_mm"), world.tolist()))  # zip leaves out the 1 at the end
         return place
+
+    def placed_rows(self, item: Mapping[str, Any], output: Mapping[str, Any]) -> Iterator[tuple[dict, dict]]:
+        for place, row in super().placed_rows(item, output):
+            cells = {} if self._typicality is None else self._typicality.cells(output["z_sem"], place)
+            yield place, cells | row
 
     def rows(self, output: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         z_sem = output["z_sem"].flatten().tolist()

@@ -242,11 +242,7 @@ class InvertibleDDIMScheduler(Scheduler):
         return x_to, x_0
 
     def reversed_step(
-        self,
-        model_output: torch.Tensor,
-        timestep: int | torch.Tensor,
-        sample: torch.Tensor,
-        grid: Grid | None = None,
+        self, model_output: torch.Tensor, timestep: int | torch.Tensor, sample: torch.Tensor, grid: Grid | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """One move towards noise, to the next higher level of the grid (pure noise after the highest); arguments as of
         :meth:`step`.

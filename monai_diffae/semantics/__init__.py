@@ -6,3 +6,4 @@ from .few_shot import fit_few_shot as fit_few_shot
 from .interpolation import lerp as lerp
 from .interpolation import slerp as slerp
 from .statistics import LatentStatistics as LatentStatistics
+from .typicality import LatentTypicality as LatentTypicality

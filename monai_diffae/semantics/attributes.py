@@ -66,12 +66,7 @@ class AttributeDirections(AttributeModels):
         return (rest / rest.norm()).to(self.weight)
 
     def move(
-        self,
-        z_sem: torch.Tensor,
-        name: str,
-        amount: float,
-        keep: str | Sequence[str] = (),
-        along: str = "weight",
+        self, z_sem: torch.Tensor, name: str, amount: float, keep: str | Sequence[str] = (), along: str = "weight"
     ) -> torch.Tensor:
         """Strengthen an attribute: ``z_n + amount * sqrt(D) * w / |w|`` on the normalised code, as the authors do.
 
@@ -87,12 +82,7 @@ class AttributeDirections(AttributeModels):
         return self.statistics.denormalize(self.statistics.normalize(z_sem) + step)
 
     def move_to(
-        self,
-        z_sem: torch.Tensor,
-        name: str,
-        target: float | str,
-        keep: str | Sequence[str] = (),
-        along: str = "weight",
+        self, z_sem: torch.Tensor, name: str, target: float | str, keep: str | Sequence[str] = (), along: str = "weight"
     ) -> torch.Tensor:
         """The smallest move that gives every code the wanted score, along :meth:`direction`.
 
@@ -128,12 +118,7 @@ class AttributeDirections(AttributeModels):
         return self.statistics.denormalize(self.statistics.normalize(z_sem) + steps[:, None] * direction)
 
     def move_to_class_mean(
-        self,
-        z_sem: torch.Tensor,
-        name: str,
-        share: float,
-        keep: str | Sequence[str] = (),
-        along: str = "weight",
+        self, z_sem: torch.Tensor, name: str, share: float, keep: str | Sequence[str] = (), along: str = "weight"
     ) -> torch.Tensor:
         """A share of the straight way to the mean code of those with a binary attribute: it ends where codes are.
 

@@ -14,6 +14,7 @@ _MODULES = {
     "batch_size",
     "fingerprints",
     "finite_weights",
+    "freed_memory",
     "kept",
     "memory",
     "names",

@@ -4,6 +4,7 @@ from .checkpoints import RunCheckpoints as RunCheckpoints
 from .compression_objective import CompressionObjective as CompressionObjective
 from .diffusion_training import DiffusionTrainer as DiffusionTrainer
 from .ema_warm_up import EMAWarmUp as EMAWarmUp
+from .final_weights import BestWeightsSaver as BestWeightsSaver
 from .final_weights import FinalWeightsSaver as FinalWeightsSaver
 from .foreach_ema import ForeachEMAHandler as ForeachEMAHandler
 from .gradient_clipping import GradientClippingHandler as GradientClippingHandler
@@ -14,6 +15,7 @@ from .muon import Muon as Muon
 from .not_finite import StopOnNotFinite as StopOnNotFinite
 from .optimizers import make_optimizer as make_optimizer
 from .predicted_image_loss import PredictedImageLoss as PredictedImageLoss
+from .preparation import prepare_training as prepare_training
 from .prepare_batch import CompressionPrepareBatch as CompressionPrepareBatch
 from .prepare_batch import PredictedImagePrepareBatch as PredictedImagePrepareBatch
 from .prepare_batch import SampledDiffusionPrepareBatch as SampledDiffusionPrepareBatch
@@ -22,6 +24,7 @@ from .resume import find_last_checkpoint as find_last_checkpoint
 from .resume import resume_training as resume_training
 from .resume import run_to_end as run_to_end
 from .resume import set_iteration as set_iteration
+from .samples_to_come import SamplesToCome as SamplesToCome
 from .semantic_gap import SemanticGap as SemanticGap
 from .semantic_gap import SemanticGapWarning as SemanticGapWarning
 from .tracking import complete_tracking as complete_tracking

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 from pathlib import Path
 
 import torch
@@ -25,6 +24,7 @@ from PIL import Image
 
 from monai_diffae.datasets import load_digits_arrays
 from monai_diffae.inferers import DiffusionAutoencoderInferer, ReconstructionInferer
+from monai_diffae.support.atomic_files import replacing
 
 VARIANTS = {"without": ["train"], "with": ["train", "train_adversarial"]}
 
@@ -117,10 +117,8 @@ def main() -> None:
 
     header = ["measure", "without", "with", "difference", "2.5 %", "97.5 %"]
     output = args.output or args.work_dir / "table.csv"
-    partial = output.with_name(f"{output.name}.partial")
-    with open(partial, "w", newline="") as f:
+    with replacing(output) as partial, open(partial, "w", newline="") as f:
         csv.writer(f).writerows([header, *rows])
-    os.replace(partial, output)
     for row in [header, *rows]:
         print(f"{row[0]:<28}" + "".join(f"{x:>12}" for x in row[1:]))
 

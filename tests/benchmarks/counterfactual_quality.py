@@ -34,7 +34,6 @@ from __future__ import annotations
 import argparse
 import csv
 import itertools
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,6 +47,7 @@ from monai.bundle import ConfigParser
 import monai_diffae  # noqa: F401  (the configs name it)
 from monai_diffae.inferers import DiffusionAutoencoderInferer, Inversion, ManipulationInferer
 from monai_diffae.semantics import AttributeDirections, Edit
+from monai_diffae.support.atomic_files import replacing
 
 VENTRICLES = "ventricle_enlargement_mm"
 TARGETS_MM = (0.0, 3.0, 6.0)
@@ -123,12 +123,10 @@ def summary(rows: list[dict]) -> dict:
 
 def write(path: Path, rows: list[dict]) -> None:
     columns = list({name: None for row in rows for name in row})
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "w", newline="") as f:
+    with replacing(path) as partial, open(partial, "w", newline="") as f:
         table = csv.DictWriter(f, columns)
         table.writeheader()
         table.writerows({n: f"{v:.4g}" if isinstance(v, float) else v for n, v in row.items()} for row in rows)
-    os.replace(partial, path)
 
 
 def rows_of_other_runs(path: Path, args: argparse.Namespace) -> list[dict]:

@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import copy
 import csv
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +28,7 @@ from monai.bundle import ConfigParser
 
 import monai_diffae
 from monai_diffae.networks.blocks import ConditionedResidualBlock
+from monai_diffae.support.atomic_files import replacing
 from monai_diffae.support.precision import mixed_precision, shared_casts
 
 BUNDLES = Path(__file__).parents[2] / "bundles"
@@ -149,12 +149,10 @@ def main() -> None:
     if args.compile:
         choices.compiled()
     path = BUNDLES / args.bundle / "docs" / "inference_choices.csv"
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "w", newline="") as file:
+    with replacing(path) as partial, open(partial, "w", newline="") as file:
         writer = csv.DictWriter(file, ["choice", "value"], lineterminator="\n")
         writer.writeheader()
         writer.writerows(choices.rows)
-    os.replace(partial, path)
 
 
 if __name__ == "__main__":

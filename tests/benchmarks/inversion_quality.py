@@ -23,7 +23,6 @@ from __future__ import annotations
 import argparse
 import csv
 import itertools
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,6 +35,7 @@ import monai_diffae  # noqa: F401  (the configs name it)
 from monai_diffae.inferers import DiffusionAutoencoderInferer, Inversion
 from monai_diffae.inferers.exact_inversion import invert_exactly
 from monai_diffae.schedulers import InvertibleDDIMScheduler, MultistepDDIMScheduler
+from monai_diffae.support.atomic_files import replacing
 
 
 def load(args: argparse.Namespace) -> tuple[ConfigParser, torch.nn.Module, torch.Tensor]:
@@ -77,12 +77,10 @@ def gaussianity(x_T: torch.Tensor) -> dict[str, float]:
 
 
 def write(path: Path, rows: list[dict]) -> None:
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "w", newline="") as f:
+    with replacing(path) as partial, open(partial, "w", newline="") as f:
         table = csv.DictWriter(f, list(rows[0]))
         table.writeheader()
         table.writerows(rows)
-    os.replace(partial, path)
 
 
 def shown(row: dict) -> dict:

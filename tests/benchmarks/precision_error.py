@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 import warnings
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from monai.utils import convert_to_tensor
 
 import monai_diffae
 from monai_diffae.inferers import DiffusionAutoencoderInferer, LatentSampler
+from monai_diffae.support.atomic_files import replacing
 
 BUNDLES = Path(__file__).parents[2] / "bundles"
 
@@ -120,12 +120,10 @@ def main() -> None:
     config, images = load(bundle, args.dataset_dir, args.num_images, args.device)
     rows = measure(config, images, bundle, args.steps)
     path = bundle / "docs" / "precision.csv"
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "w", newline="") as file:
+    with replacing(path) as partial, open(partial, "w", newline="") as file:
         writer = csv.DictWriter(file, max(rows, key=len), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    os.replace(partial, path)
 
 
 if __name__ == "__main__":

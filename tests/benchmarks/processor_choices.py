@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -33,6 +32,7 @@ from tqdm import tqdm
 from monai_diffae.networks import attention
 from monai_diffae.networks.dropout import Dropout
 from monai_diffae.networks.group_norm import GroupNorm
+from monai_diffae.support.atomic_files import replacing
 
 RESULTS = Path(__file__).parent / "results"
 WITHOUT = {
@@ -90,12 +90,10 @@ def main() -> None:
         with_it, without_it = measured(subjects, WITHOUT[choice], call, args.rounds)
         rows.append({"choice": choice, "task": task, "precision": precision, "speed": f"{without_it / with_it:.3f}"})
         tqdm.write(str(rows[-1]))
-    unfinished = args.output.with_name(args.output.name + ".partial")
-    with open(unfinished, "w", newline="") as file:
+    with replacing(args.output) as unfinished, open(unfinished, "w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    os.replace(unfinished, args.output)
 
 
 if __name__ == "__main__":

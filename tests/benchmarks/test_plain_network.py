@@ -1,27 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The network that ours is measured against computes what the authors' does (tests/data/README.md)."""
 
-from pathlib import Path
-
 import pytest
 import torch
+from conftest import OFFICIAL
 from speed.plain_network import PlainAutoencoder, plain_copy
 
 from monai_diffae.checkpoints import load_official_checkpoint
-
-GOLDEN = Path(__file__).parents[1] / "data" / "official_small"
-
-
-@pytest.fixture(scope="module")
-def golden(device):
-    content = torch.load(GOLDEN / "io.pt", weights_only=True)
-    return {name: tensor.to(device) for name, tensor in content.items()}
 
 
 @pytest.fixture(scope="module")
 def pair(device):
     """Our network with the authors' weights, and the plain one with those of ours."""
-    checkpoint = load_official_checkpoint(GOLDEN / "last.ckpt")
+    checkpoint = load_official_checkpoint(OFFICIAL / "last.ckpt")
     ours = checkpoint.autoencoder.to(device).requires_grad_(False)
     parts = checkpoint.config["network_def"]
     settings = [{k: v for k, v in parts[name].items() if k != "_target_"} for name in ("encoder", "decoder")]

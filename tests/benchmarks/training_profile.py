@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import os
 import re
 import subprocess
 import sys
@@ -35,6 +34,7 @@ from ignite.handlers import EMAHandler
 from monai.bundle import ConfigParser
 
 import monai_diffae  # noqa: F401  (the configs name it)
+from monai_diffae.support.atomic_files import replacing
 
 BUNDLES = Path(__file__).parents[2] / "bundles"
 PARTS = ("data", "forward", "backward", "clip", "optimizer", "ema")
@@ -160,12 +160,10 @@ def memory(args: argparse.Namespace, mode: str) -> dict:
 
 
 def write(rows: list[dict], path: Path) -> None:
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "w", newline="") as file:
+    with replacing(path) as partial, open(partial, "w", newline="") as file:
         writer = csv.DictWriter(file, rows[0], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    os.replace(partial, path)
 
 
 def main() -> None:

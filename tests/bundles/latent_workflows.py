@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
+from workflows import initialized
+from workflows import read_table as read_table
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -35,17 +36,7 @@ class Bundle:
         return self
 
     def workflow(self, *names: str, workflow_type: str = "infer", **options: Any) -> ConfigWorkflow:
-        workflow = ConfigWorkflow(
-            [str(self.configs / f"{name}.yaml") for name in names],
-            meta_file=str(self.configs / "metadata.json"),
-            logging_file=False,
-            workflow_type=workflow_type,
-            bundle_root=str(self.root),
-            **(self.options | options),
-        )
-        workflow.initialize()
-        assert workflow.check_properties() == []
-        return workflow
+        return initialized(self.root, *names, workflow_type=workflow_type, **(self.options | options))
 
     def run(self, *names: str, **options: Any) -> ConfigWorkflow:
         workflow = self.workflow(*names, **options)
@@ -71,11 +62,6 @@ def weights_of(folder: Path) -> dict[str, str]:
         "num_inference_steps": 2,
         "progress": False,
     }
-
-
-def read_table(path: Path) -> list[dict[str, str]]:
-    with open(path, newline="") as f:
-        return list(csv.DictReader(f))
 
 
 def root_cause(error: BaseException) -> str:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 import shutil
 import traceback
@@ -12,8 +11,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-import torch
+import workflows
 from monai.bundle import ConfigParser, ConfigWorkflow
+from workflows import read_table
 
 from monai_diffae.datasets import generate_brain_slices
 from monai_diffae.semantics import AttributeDirections
@@ -25,23 +25,7 @@ FACTORS = ["ventricle_enlargement_mm", "head_scale", "contrast"]
 
 
 def run(overlay: str, **overrides) -> ConfigWorkflow:
-    workflow = ConfigWorkflow(
-        [str(CONFIGS / f"{name}.yaml") for name in ("inference", overlay)],
-        meta_file=str(CONFIGS / "metadata.json"),
-        logging_file=False,
-        workflow_type="infer",
-        bundle_root=str(BUNDLE),
-        **overrides,
-    )
-    workflow.initialize()
-    assert workflow.check_properties() == []
-    workflow.run()
-    return workflow
-
-
-def read_table(path: Path) -> list[dict[str, str]]:
-    with open(path, newline="") as f:
-        return list(csv.DictReader(f))
+    return workflows.run(BUNDLE, "inference", overlay, **overrides)
 
 
 @pytest.fixture(scope="module")
@@ -53,16 +37,7 @@ def brains(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory) -> str:
-    parser = ConfigParser()
-    parser.read_config(str(CONFIGS / "inference.yaml"))
-    network = parser.get_parsed_content("network_def")
-    random = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.copy_(0.05 * torch.randn(parameter.shape, generator=random))
-    path = tmp_path_factory.mktemp("weights") / "model.pt"
-    torch.save(network.state_dict(), path)
-    return str(path)
+    return str(workflows.draw_weights(BUNDLE, tmp_path_factory.mktemp("weights") / "model.pt", scale=0.05))
 
 
 @pytest.fixture(scope="module")

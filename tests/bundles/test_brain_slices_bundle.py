@@ -2,22 +2,23 @@
 """The brain bundle as its users run it: every workflow, from another folder, on shipped weights and on other data."""
 
 import csv
+import functools
 import json
 import os
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 
-import jsonschema
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
+import workflows
 import yaml
-from monai.bundle import ConfigParser, ConfigWorkflow
+from in_process import run_module
+from monai.bundle import ConfigParser
 
-from monai_diffae.datasets import generate_brain_slices
 from monai_diffae.semantics import AttributeDirections
+from monai_diffae.support.pseudonyms import Pseudonyms
 
 REPOSITORY = Path(__file__).parents[2]
 BUNDLE = REPOSITORY / "bundles" / "brain_slices_diffae"
@@ -29,25 +30,18 @@ def config_files(*names: str) -> list[str]:
     return [str(CONFIGS / f"{name}.yaml") for name in names]
 
 
-def run(*names: str, workflow_type: str = "infer", **overrides) -> ConfigWorkflow:
-    workflow = ConfigWorkflow(
-        config_files(*names),
-        meta_file=str(CONFIGS / "metadata.json"),
-        logging_file=False,
-        workflow_type=workflow_type,
-        bundle_root=str(BUNDLE),
-        **overrides,
-    )
-    workflow.initialize()
-    assert workflow.check_properties() == []
-    workflow.run()
-    return workflow
+run = functools.partial(workflows.run, BUNDLE)
 
 
 @pytest.fixture(scope="module")
-def generated_data(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("generated")
-    generate_brain_slices(folder, num_subjects=3, seed=7, spacing=4.0, lesion_fraction=1.0)
+def generated_data(generated_brains) -> Path:
+    return generated_brains
+
+
+@pytest.fixture(scope="module")
+def one_volume(tmp_path_factory, generated_brains) -> Path:
+    folder = tmp_path_factory.mktemp("one")
+    shutil.copy(generated_brains / "images" / "sub-0000.nii.gz", folder)
     return folder
 
 
@@ -93,7 +87,7 @@ def test_reconstruction_writes_volumes_that_lie_where_the_source_lies(other_data
     }
     rows = read_table(tmp_path / "latents.csv")
     assert [row["file"] for row in rows] == ["a/T1.nii", "a/T1.nii", "b/T1.nii", "b/T1.nii"]
-    assert [row["subject"] for row in rows] == ["a", "a", "b", "b"]
+    assert [row["subject"] for row in rows] == [Pseudonyms(tmp_path)(subject) for subject in "aabb"]
     names = ["file", "subject", "slice", "x_mm", "y_mm", "z_mm", "x_T_evaluations", "x_T_residual"]
     assert list(rows[0])[: len(names)] == names
     assert len(rows[0]) == len(names) + 128
@@ -116,12 +110,12 @@ def test_reconstruction_writes_volumes_that_lie_where_the_source_lies(other_data
         assert np.abs(np.unique(heights)[:, None] - centers).min(axis=1).max() <= 1.6
 
 
-def test_encoded_x_T_reconstructs_better_than_a_random_one_on_shipped_weights(generated_data, tmp_path, device):
+def test_encoded_x_T_reconstructs_better_than_a_random_one_on_shipped_weights(one_volume, tmp_path, device):
     options = FEW_STEPS | {"num_inference_steps": 10, "num_inversion_steps": 10, "num_slices": 1}
     run(
         "inference",
         "compare_x_T",
-        dataset_dir=str(generated_data),
+        dataset_dir=str(one_volume),
         output_dir=str(tmp_path),
         device=device,
         **options,
@@ -131,12 +125,12 @@ def test_encoded_x_T_reconstructs_better_than_a_random_one_on_shipped_weights(ge
     assert metrics["psnr_random_x_T"] > 15
 
 
-def test_exact_inversion_is_the_default_and_keeps_its_tolerance(generated_data, tmp_path, device):
+def test_exact_inversion_is_the_default_and_keeps_its_tolerance(one_volume, tmp_path, device):
     options = {"num_slices": 1, "num_inference_steps": 10, "progress": False, "device": device}
     psnr = {}
     for inversion, given in (("exact", {}), ("explicit", {"inversion": "explicit"})):
         folder = tmp_path / inversion
-        run("inference", dataset_dir=str(generated_data), output_dir=str(folder), tolerance=5e-3, **options, **given)
+        run("inference", dataset_dir=str(one_volume), output_dir=str(folder), tolerance=5e-3, **options, **given)
         rows = read_table(folder / "latents.csv")
         psnr[inversion] = read_metrics(folder)["psnr"]
         if inversion == "explicit":
@@ -218,42 +212,25 @@ def test_training_starts_from_given_weights(generated_data, tmp_path):
 
 
 def test_command_line_runs_from_another_folder_and_ends_an_error_with_its_cause(other_data, tmp_path):
-    command = [sys.executable, "-m", "monai.bundle", "run", "--bundle_root", str(BUNDLE)]
+    command = ["monai.bundle", "run", "--bundle_root", str(BUNDLE)]
     command += ["--config_file", str(config_files("inference", "variations")), "--num_variations", "2"]
     options = [word for name, value in FEW_STEPS.items() for word in (f"--{name}", str(value))]
     good = [*command, *options, "--dataset_dir", str(other_data), "--output_dir", str(tmp_path / "out")]
-    subprocess.run(good, cwd=tmp_path, check=True, capture_output=True)
+    done = run_module(*good, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "figures" / "variations.png").exists()
 
     bad = [*command, "--dataset_dir", str(tmp_path / "nowhere"), "--output_dir", str(tmp_path / "out2")]
-    failed = subprocess.run(bad, cwd=tmp_path, capture_output=True, text=True)
+    failed = run_module(*bad, cwd=tmp_path)
     assert failed.returncode != 0
     last_line = failed.stderr.strip().splitlines()[-1]
-    assert last_line.startswith("ValueError: No NIfTI files")
+    assert last_line.startswith("ValueError: No NIfTI, DICOM or other volumes")
     assert "nowhere" in last_line
     assert not (tmp_path / "out2").exists()
 
 
-def test_inference_json_says_the_same_as_yaml():
-    with open(CONFIGS / "inference.yaml") as f:
-        assert json.loads((CONFIGS / "inference.json").read_text()) == yaml.safe_load(f)
-
-
-def test_train_and_inference_describe_one_network():
+def test_training_and_inference_scale_intensities_alike():
     train, inference = (yaml.safe_load((CONFIGS / f"{name}.yaml").read_text()) for name in ("train", "inference"))
-    for key in (
-        "network_def",
-        "scheduler",
-        "z_dim",
-        "image_size",
-        "pixdim",
-        "spacing",
-        "orientation",
-        "slice_range",
-        "percentiles",
-        "window",
-    ):
-        assert train[key] == inference[key], key
     scaling = [
         [t for t in transforms if isinstance(t, dict) and t["_target_"].endswith("RescaleIntensityd")]
         for transforms in (train["volume_preprocessing"]["transforms"], inference["preprocessing"]["transforms"])
@@ -261,11 +238,8 @@ def test_train_and_inference_describe_one_network():
     assert scaling[0] == scaling[1] != []
 
 
-def test_metadata_fits_monai_schema():
+def test_metadata_tell_the_sizes_of_the_configuration():
     metadata = json.loads((CONFIGS / "metadata.json").read_text())
-    schema = json.loads((REPOSITORY / "tests" / "data" / "meta_schema_20240725.json").read_text())
-    jsonschema.validate(metadata, schema)
-    assert metadata["version"] in metadata["changelog"]
     config = yaml.safe_load((CONFIGS / "inference.yaml").read_text())
     assert metadata["network_data_format"]["outputs"]["pred"]["num_channels"] == config["z_dim"]
 

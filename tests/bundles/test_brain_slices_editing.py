@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Interpolation, variations, swaps and semantic reconstruction of the brain bundle, on random weights."""
 
-import csv
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
-import torch
-from conftest import randomize
-from monai.bundle import ConfigParser, ConfigWorkflow
+import workflows
+from monai.bundle import ConfigWorkflow
+from workflows import metrics
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "brain_slices_diffae"
 CONFIGS = BUNDLE / "configs"
@@ -38,34 +37,14 @@ def volumes(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory) -> Path:
-    """Random weights with which every branch of the networks takes part."""
-    parser = ConfigParser(ConfigParser.load_config_file(str(CONFIGS / "inference.yaml")))
-    for key, value in OPTIONS.items():
-        parser.set(value, key)
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "model.pt"
-    torch.save(randomize(parser.get_parsed_content("network_def")).state_dict(), path)
-    return path
+    return workflows.draw_weights(BUNDLE, tmp_path_factory.mktemp("weights") / "model.pt", **OPTIONS)
 
 
 @pytest.fixture
 def run(volumes, weights, tmp_path, device):
     def run(*names: str, **overrides) -> ConfigWorkflow:
-        workflow = ConfigWorkflow(
-            [str(CONFIGS / f"{name}.yaml") for name in ("inference", *names)],
-            meta_file=str(CONFIGS / "metadata.json"),
-            logging_file=False,
-            workflow_type="infer",
-            bundle_root=str(BUNDLE),
-            dataset_dir=str(volumes),
-            ckpt_path=str(weights),
-            device=device,
-            **{**OPTIONS, "output_dir": str(tmp_path), **overrides},
-        )
-        workflow.initialize()
-        assert workflow.check_properties() == []
-        workflow.run()
-        return workflow
+        paths = {"dataset_dir": str(volumes), "ckpt_path": str(weights), "output_dir": str(tmp_path)}
+        return workflows.run(BUNDLE, "inference", *names, **{**paths, "device": device, **OPTIONS, **overrides})
 
     return run
 
@@ -76,11 +55,6 @@ def names(folder: Path) -> list[str]:
 
 def values(file: Path) -> np.ndarray:
     return nib.load(file).get_fdata()
-
-
-def metrics(folder: Path) -> dict[str, float]:
-    with open(folder / "metrics.csv", newline="") as f:
-        return {name: float(value) for name, value in csv.reader(f)}
 
 
 def test_by_default_each_volume_is_joined_with_the_next(run, tmp_path):

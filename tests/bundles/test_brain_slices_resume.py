@@ -13,9 +13,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-import torch
-from conftest import randomize
-from monai.bundle import ConfigParser
+import workflows
+from in_process import run_module
+from workflows import metrics
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "brain_slices_diffae"
 CONFIGS = BUNDLE / "configs"
@@ -38,21 +38,20 @@ def volumes(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory) -> Path:
-    parser = ConfigParser(ConfigParser.load_config_file(str(CONFIGS / "inference.yaml")))
-    for key, value in OPTIONS.items():
-        parser.set(value, key)
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "model.pt"
-    torch.save(randomize(parser.get_parsed_content("network_def")).state_dict(), path)
-    return path
+    return workflows.draw_weights(BUNDLE, tmp_path_factory.mktemp("weights") / "model.pt", **OPTIONS)
 
 
 def command(volumes: Path, weights: Path, out: Path, device: str, **options) -> list[str]:
-    words = [sys.executable, "-m", "monai.bundle", "run", "--bundle_root", str(BUNDLE)]
+    words = ["monai.bundle", "run", "--bundle_root", str(BUNDLE)]
     words += ["--config_file", str(CONFIGS / "inference.yaml")]
     options = {**OPTIONS, "dataset_dir": volumes, "output_dir": out, "ckpt_path": weights, **options}
     options["device"] = device
     return words + [word for name, value in options.items() for word in (f"--{name}", str(value))]
+
+
+def run(volumes: Path, weights: Path, out: Path, device: str, **options) -> None:
+    done = run_module(*command(volumes, weights, out, device, **options))
+    assert done.returncode == 0, done.stderr
 
 
 def files(out: Path, pattern: str) -> dict[str, int]:
@@ -64,17 +63,14 @@ def rows(out: Path) -> list[list[str]]:
         return list(csv.reader(f))
 
 
-def metrics(out: Path) -> dict[str, float]:
-    with open(out / "metrics.csv", newline="") as f:
-        return {name: float(value) for name, value in csv.reader(f)}
-
-
 def test_a_killed_run_goes_on_where_it_stopped(volumes, weights, tmp_path, device):
     whole, halves = tmp_path / "whole", tmp_path / "halves"
-    subprocess.run(command(volumes, weights, whole, device), check=True, capture_output=True)
+    run(volumes, weights, whole, device)
 
     process = subprocess.Popen(
-        command(volumes, weights, halves, device), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", *command(volumes, weights, halves, device)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     while not files(halves, "sub-*.json"):  # the record of a complete volume
         assert process.poll() is None
@@ -89,7 +85,7 @@ def test_a_killed_run_goes_on_where_it_stopped(volumes, weights, tmp_path, devic
     assert not (halves / "latents.csv").exists()
 
     keep = {"run": "['$@evaluator.run()']"}  # without the last step, which deletes what was remembered
-    subprocess.run(command(volumes, weights, halves, device, **keep), check=True, capture_output=True)
+    run(volumes, weights, halves, device, **keep)
     finished = files(halves, "*_reconstruction.nii.gz")
     assert len(finished) == COUNT
     assert {name: finished[name] for name in done} == done
@@ -105,9 +101,9 @@ def test_a_killed_run_goes_on_where_it_stopped(volumes, weights, tmp_path, devic
     assert metrics(halves) == pytest.approx(metrics(whole), rel=1e-3)
 
     # Nothing is left to do, and in the end nothing to remember, unless everything is to be done again.
-    subprocess.run(command(volumes, weights, halves, device), check=True, capture_output=True)
+    run(volumes, weights, halves, device)
     assert files(halves, "*_reconstruction.nii.gz") == finished
     assert files(halves, "*.pt") == files(whole, "*.pt") == {}
-    subprocess.run(command(volumes, weights, halves, device, resume=False), check=True, capture_output=True)
+    run(volumes, weights, halves, device, resume=False)
     again = files(halves, "*_reconstruction.nii.gz")
     assert all(again[name] > finished[name] for name in finished)

@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 
@@ -13,6 +14,7 @@ from monai_diffae.bundles import build_bundle, built_files
 from monai_diffae.bundles.building import PARTS
 
 BUNDLES = Path(__file__).parents[2] / "bundles"
+SCHEMA = Path(__file__).parents[1] / "data" / "meta_schema_20240725.json"
 NAMES = sorted(path.parent.name for path in BUNDLES.glob("*/bundle.yaml"))
 
 
@@ -43,6 +45,32 @@ def test_built_files_agree_with_their_parts(name):
         assert (BUNDLES / name / path).read_text() == text, path
     files = [path for path in (BUNDLES / name / "configs").rglob("*") if path.is_file()]
     assert {path.relative_to(BUNDLES / name).as_posix() for path in files} <= set(built)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_inference_json_says_the_same_as_yaml(name):
+    configs = BUNDLES / name / "configs"
+    expected = yaml.safe_load((configs / "inference.yaml").read_text())
+    assert json.loads((configs / "inference.json").read_text()) == expected
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_metadata_fit_monais_schema(name):
+    metadata = json.loads((BUNDLES / name / "configs" / "metadata.json").read_text())
+    jsonschema.validate(metadata, json.loads(SCHEMA.read_text()))
+    assert metadata["version"] in metadata["changelog"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_training_and_inference_describe_one_network_and_its_images(name):
+    train, inference = (
+        yaml.safe_load((BUNDLES / name / "configs" / f"{config}.yaml").read_text()) for config in ("train", "inference")
+    )
+    common = {"network_def", "scheduler", "z_dim", "image_size", "prediction_type", "clip_sample"}
+    pictures, volumes = {"in_channels", "background"}, {"pixdim", "spacing", "orientation", "slice_range"}
+    volumes |= {"percentiles", "window", "foreground_threshold"}
+    described = common | next(kind for kind in (pictures, volumes) if kind <= set(train))
+    assert {key: train[key] for key in described} == {key: inference[key] for key in described}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -11,12 +11,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigWorkflow
-from PIL import Image
-from skimage.data import lfw_subset
+from workflows import initialized, write_faces
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "natural_images_diffae"
 SMALL = {"image_size": 16, "z_dim": 8, "batch_size": 2, "num_workers": 0, "val_fraction": 0.25}
@@ -30,26 +28,12 @@ LATENT |= {"latent_network_def::num_layers": 3, "latent_network_def::dropout": 0
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("faces")
-    for i, pixels in enumerate((255 * lfw_subset()[:8]).astype(np.uint8)):
-        Image.fromarray(pixels).save(folder / f"{i}.png")
-    return folder
+    return write_faces(tmp_path_factory.mktemp("faces"), 8)
 
 
 def workflow(faces: Path, folder: Path, *names: str, **options) -> ConfigWorkflow:
-    workflow = ConfigWorkflow(
-        [str(BUNDLE / "configs" / f"{name}.yaml") for name in names],
-        meta_file=str(BUNDLE / "configs" / "metadata.json"),
-        logging_file=False,
-        workflow_type="train",
-        bundle_root=str(BUNDLE),
-        dataset_dir=str(faces),
-        output_dir=str(folder),
-        **(SMALL | options),
-    )
-    workflow.initialize()
-    assert workflow.check_properties() == []
-    return workflow
+    paths = {"dataset_dir": str(faces), "output_dir": str(folder)}
+    return initialized(BUNDLE, *names, workflow_type="train", **(paths | SMALL | options))
 
 
 def train(faces: Path, folder: Path, *names: str, **options) -> ConfigWorkflow:

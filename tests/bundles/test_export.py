@@ -2,13 +2,12 @@
 """MONAI's commands that check, load and export a bundle, on the encoder of both bundles."""
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from in_process import run_module
 from monai.bundle import ConfigParser, load, verify_metadata, verify_net_in_out
 from monai.data import load_net_with_metadata
 
@@ -43,9 +42,10 @@ def exported(tmp_path_factory, bundle) -> dict:
     encoder = parser_of(bundle).get_parsed_content("encoder_def").eval()
     torch.save(encoder.state_dict(), folder / "encoder.pt")
     configs = REPOSITORY / "bundles" / bundle / "configs"
-    command = [sys.executable, "-m", "monai.bundle", "ckpt_export", "encoder_def", "--filepath", "encoder.ts"]
+    command = ["monai.bundle", "ckpt_export", "encoder_def", "--filepath", "encoder.ts"]
     command += ["--ckpt_file", "encoder.pt", "--meta_file", str(configs / "metadata.json")]
-    subprocess.run([*command, "--config_file", str(configs / "inference.yaml")], cwd=folder, check=True)
+    done = run_module(*command, "--config_file", configs / "inference.yaml", cwd=folder)
+    assert done.returncode == 0, done.stderr
     return {"encoder": encoder, "folder": folder}
 
 
@@ -92,11 +92,12 @@ def test_onnx_of_the_encoder_gives_its_codes_for_any_number_of_images(bundle, ex
     onnx = pytest.importorskip("onnx", reason="the extra 'export' is not installed")
     reference = pytest.importorskip("onnx.reference")
     configs = REPOSITORY / "bundles" / bundle / "configs"
-    command = [sys.executable, "-m", "monai.bundle", "onnx_export", "encoder_def", "--filepath", "encoder.onnx"]
+    command = ["monai.bundle", "onnx_export", "encoder_def", "--filepath", "encoder.onnx"]
     command += ["--ckpt_file", str(exported["folder"] / "encoder.pt"), "--meta_file", str(configs / "metadata.json")]
     any_batch = {"input_names": ["image"], "output_names": ["z_sem"], "dynamic_axes": {"image": {0: "batch"}}}
     command += ["--converter_kwargs", str(any_batch)]
-    subprocess.run([*command, "--config_file", str(configs / "inference.yaml")], cwd=tmp_path, check=True)
+    done = run_module(*command, "--config_file", configs / "inference.yaml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     onnx.checker.check_model(str(tmp_path / "encoder.onnx"), full_check=True)
     evaluator = reference.ReferenceEvaluator(str(tmp_path / "encoder.onnx"))
     for count in (1, 2):  # it was traced with one

@@ -10,13 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from latent_workflows import Bundle, root_cause
 from monai.bundle import ConfigWorkflow
-from PIL import Image
-from skimage.data import lfw_subset
+from workflows import write_faces
 
 BUNDLES = Path(__file__).parents[2] / "bundles"
 CONFIGS = BUNDLES / "natural_images_diffae" / "configs"
@@ -29,10 +27,7 @@ DIVERGING = {"learning_rate": 1e30, "max_grad_norm": 1e30, "max_iterations": 6, 
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("faces")
-    for i, pixels in enumerate((255 * lfw_subset()[:8]).astype(np.uint8)):
-        Image.fromarray(pixels).save(folder / f"face{i}.png")
-    return folder
+    return write_faces(tmp_path_factory.mktemp("faces"), 8)
 
 
 def test_a_training_that_diverges_ends_in_words_and_with_an_exit_code(faces, tmp_path):

@@ -2,16 +2,15 @@
 """The bundle of hippocampi on a folder laid out like Task04_Hippocampus, of drawn volumes."""
 
 import csv
-import json
+import functools
 from pathlib import Path
 
-import jsonschema
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
-import yaml
-from monai.bundle import ConfigParser, ConfigWorkflow
+import workflows
+from monai.bundle import ConfigParser
 
 from monai_diffae.datasets.hippocampus.subject_lists import listed_subjects
 from monai_diffae.semantics import AttributeDirections
@@ -20,30 +19,10 @@ from monai_diffae.support.root_cause import root_cause
 REPOSITORY = Path(__file__).parents[2]
 BUNDLE = REPOSITORY / "bundles" / "hippocampus_mri_diffae"
 CONFIGS = BUNDLE / "configs"
-TINY = {
-    "z_dim": 8,
-    "network_def::encoder::channels": [8, 8, 8, 8],
-    "network_def::encoder::norm_num_groups": 4,
-    "network_def::decoder::channels": [8, 8, 8],
-    "network_def::decoder::norm_num_groups": 4,
-}
 FEW_STEPS = {"num_inference_steps": 2, "num_slices": 2, "progress": False}
 
 
-def run(*names: str, workflow_type: str = "infer", **overrides) -> ConfigWorkflow:
-    workflow = ConfigWorkflow(
-        [str(CONFIGS / f"{name}.yaml") for name in names],
-        meta_file=str(CONFIGS / "metadata.json"),
-        logging_file=False,
-        workflow_type=workflow_type,
-        bundle_root=str(BUNDLE),
-        **TINY,
-        **overrides,
-    )
-    workflow.initialize()
-    assert workflow.check_properties() == []
-    workflow.run()
-    return workflow
+run = functools.partial(workflows.run, BUNDLE, **workflows.TINY)
 
 
 @pytest.fixture(scope="module")
@@ -69,17 +48,7 @@ def hippocampi(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def trained(hippocampi, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("run")
-    workflow = run(
-        "train",
-        workflow_type="train",
-        dataset_dir=str(hippocampi),
-        output_dir=str(folder),
-        max_iterations=2,
-        batch_size=4,
-        num_inference_steps=2,
-        num_inversion_steps=2,
-        num_workers=0,
-    )
+    workflow = workflows.train_briefly(BUNDLE, hippocampi, folder, **workflows.TINY)
     for side, split, count in (("train", "train", 3), ("validate", "val", 1)):
         items = workflow.parser.get_parsed_content(f"{side}::volumes").data
         assert {int(item["subject"]) for item in items} == set(sorted(listed_subjects(split))[:count])
@@ -129,14 +98,3 @@ def test_a_missing_data_set_ends_with_what_to_do(tmp_path, names, kind):
         run(*names, workflow_type=kind, dataset_dir=str(tmp_path / "none"), output_dir=str(tmp_path / "out"))
     assert "unpack Task04_Hippocampus.tar so that" in str(root_cause(raised.value))
     assert not (tmp_path / "out").exists()
-
-
-def test_metadata_fits_monai_schema():
-    schema = json.loads((REPOSITORY / "tests" / "data" / "meta_schema_20240725.json").read_text())
-    jsonschema.validate(json.loads((CONFIGS / "metadata.json").read_text()), schema)
-
-
-def test_train_and_inference_describe_one_network():
-    train, inference = (yaml.safe_load((CONFIGS / f"{name}.yaml").read_text()) for name in ("train", "inference"))
-    for name in ("network_def", "z_dim", "image_size", "pixdim", "orientation", "slice_range", "scheduler"):
-        assert train[name] == inference[name]

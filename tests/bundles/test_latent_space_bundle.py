@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 from latent_workflows import Bundle, read_table
+from workflows import write_direction
 
-from monai_diffae.semantics import AttributeDirections, LatentStatistics
 from monai_diffae.support.root_cause import root_cause
 
 COUNT, SHAPE = 4, (18, 15, 16)
@@ -95,10 +95,7 @@ def test_augmented_images_are_compressed_in_every_step(bundle, stage_1, tmp_path
 
 @pytest.fixture(scope="module")
 def attributes_path(tmp_path_factory) -> str:
-    path = tmp_path_factory.mktemp("attributes") / "attributes.pt"
-    statistics = LatentStatistics(torch.zeros(8), torch.ones(8))
-    AttributeDirections(["size"], torch.ones(1, 8), torch.zeros(1), statistics).save(path)
-    return str(path)
+    return write_direction(tmp_path_factory.mktemp("attributes") / "attributes.pt", "size", 8)
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,13 @@
 """The bundle of MedNIST on a folder laid out like MedNIST, of drawn pictures."""
 
 import csv
-import json
+import functools
 from pathlib import Path
 
-import jsonschema
 import numpy as np
 import pytest
 import torch
-import yaml
-from monai.bundle import ConfigWorkflow
+import workflows
 from PIL import Image
 
 from monai_diffae.datasets.mednist.name_lists import CLASSES, listed_names
@@ -21,29 +19,9 @@ from monai_diffae.training import Muon
 REPOSITORY = Path(__file__).parents[2]
 BUNDLE = REPOSITORY / "bundles" / "mednist_diffae"
 CONFIGS = BUNDLE / "configs"
-TINY = {
-    "z_dim": 8,
-    "network_def::encoder::channels": [8, 8, 8, 8],
-    "network_def::encoder::norm_num_groups": 4,
-    "network_def::decoder::channels": [8, 8, 8],
-    "network_def::decoder::norm_num_groups": 4,
-}
 
 
-def run(*names: str, workflow_type: str = "infer", **overrides) -> ConfigWorkflow:
-    workflow = ConfigWorkflow(
-        [str(CONFIGS / f"{name}.yaml") for name in names],
-        meta_file=str(CONFIGS / "metadata.json"),
-        logging_file=False,
-        workflow_type=workflow_type,
-        bundle_root=str(BUNDLE),
-        **TINY,
-        **overrides,
-    )
-    workflow.initialize()
-    assert workflow.check_properties() == []
-    workflow.run()
-    return workflow
+run = functools.partial(workflows.run, BUNDLE, **workflows.TINY)
 
 
 @pytest.fixture(scope="module")
@@ -65,17 +43,7 @@ def mednist(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def trained(mednist, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("run")
-    workflow = run(
-        "train",
-        workflow_type="train",
-        dataset_dir=str(mednist),
-        output_dir=str(folder),
-        max_iterations=3,
-        batch_size=4,
-        num_inference_steps=2,
-        num_inversion_steps=2,
-        num_workers=0,
-    )
+    workflow = workflows.train_briefly(BUNDLE, mednist, folder, **workflows.TINY, max_iterations=3)
     assert isinstance(workflow.parser.get_parsed_content("train::optimizer"), Muon)
     assert len(workflow.parser.get_parsed_content("train::images")) == 30
     assert len(workflow.parser.get_parsed_content("validate::images")) == 12
@@ -107,19 +75,8 @@ def test_attributes_are_fitted_to_classes_and_shapes_of_training_pictures(mednis
 def test_adam_and_other_pictures_can_be_chosen(tmp_path):
     for k in range(4):
         Image.fromarray(np.full((70, 64), 40 * k, dtype=np.uint8)).save(tmp_path / f"{k}.png")
-    workflow = run(
-        "train",
-        workflow_type="train",
-        dataset_dir=str(tmp_path),
-        output_dir=str(tmp_path / "run"),
-        max_iterations=1,
-        batch_size=2,
-        num_inference_steps=2,
-        num_inversion_steps=2,
-        num_workers=0,
-        optimizer="adam",
-        timestep_density="logit_normal",
-    )
+    options = {"max_iterations": 1, "batch_size": 2, "optimizer": "adam", "timestep_density": "logit_normal"}
+    workflow = workflows.train_briefly(BUNDLE, tmp_path, tmp_path / "run", **workflows.TINY, **options)
     assert isinstance(workflow.parser.get_parsed_content("train::optimizer"), torch.optim.Adam)
     assert (tmp_path / "run" / "models" / "model.pt").exists()
 
@@ -130,17 +87,6 @@ def test_a_missing_data_set_ends_with_what_to_do(tmp_path, names, kind):
         run(*names, workflow_type=kind, dataset_dir=str(tmp_path / "none"), output_dir=str(tmp_path / "out"))
     assert "unpack MedNIST.tar.gz so that" in str(root_cause(raised.value))
     assert not (tmp_path / "out").exists()
-
-
-def test_metadata_fits_monai_schema():
-    schema = json.loads((REPOSITORY / "tests" / "data" / "meta_schema_20240725.json").read_text())
-    jsonschema.validate(json.loads((CONFIGS / "metadata.json").read_text()), schema)
-
-
-def test_train_and_inference_describe_one_network():
-    train, inference = (yaml.safe_load((CONFIGS / f"{name}.yaml").read_text()) for name in ("train", "inference"))
-    for name in ("network_def", "z_dim", "image_size", "scheduler"):
-        assert train[name] == inference[name]
 
 
 def test_the_licence_of_the_weights_is_said_everywhere():

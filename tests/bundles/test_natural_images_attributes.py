@@ -4,16 +4,17 @@
 from __future__ import annotations
 
 import csv
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigParser, ConfigWorkflow
+import workflows
+from in_process import run_module
+from monai.bundle import ConfigWorkflow
 from PIL import Image
 from skimage.data import lfw_subset
+from workflows import read_table
 
 from monai_diffae.semantics import AttributeDirections
 from monai_diffae.support.root_cause import root_cause
@@ -29,23 +30,7 @@ def config_files(overlay: str) -> list[str]:
 
 
 def run(overlay: str, **overrides) -> ConfigWorkflow:
-    workflow = ConfigWorkflow(
-        config_files(overlay),
-        meta_file=str(CONFIGS / "metadata.json"),
-        logging_file=False,
-        workflow_type="infer",
-        bundle_root=str(BUNDLE),
-        **overrides,
-    )
-    workflow.initialize()
-    assert workflow.check_properties() == []
-    workflow.run()
-    return workflow
-
-
-def read_table(path: Path) -> list[dict[str, str]]:
-    with open(path, newline="") as f:
-        return list(csv.DictReader(f))
+    return workflows.run(BUNDLE, "inference", overlay, **overrides)
 
 
 @pytest.fixture(scope="module")
@@ -76,16 +61,7 @@ def test_nothing_of_the_shipped_network_is_used_with_other_weights(faces, weight
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory) -> str:
-    parser = ConfigParser()
-    parser.read_config(str(CONFIGS / "inference.yaml"))
-    network = parser.get_parsed_content("network_def")
-    random = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.copy_(0.1 * torch.randn(parameter.shape, generator=random))
-    path = tmp_path_factory.mktemp("weights") / "model.pt"
-    torch.save(network.state_dict(), path)
-    return str(path)
+    return str(workflows.draw_weights(BUNDLE, tmp_path_factory.mktemp("weights") / "model.pt", scale=0.1))
 
 
 @pytest.fixture(scope="module")
@@ -133,18 +109,13 @@ def test_fit_options_reach_the_regressions(faces, weights, fitted, tmp_path):
     assert (sharper.weight.norm(dim=1) > 1.5 * first.weight[[0, 2]].norm(dim=1)).all()
 
 
+def edit(faces: Path, weights: str, fitted: Path, folder: Path, **options) -> ConfigWorkflow:
+    paths = {"dataset_dir": str(faces), "ckpt_path": weights, "attributes_path": str(fitted / "attributes.pt")}
+    return run("manipulate", output_dir=str(folder), **(paths | STEPS | options))
+
+
 def test_a_series_of_amounts_is_written_as_numbered_pictures_and_rows(faces, weights, fitted, tmp_path, device):
-    run(
-        "manipulate",
-        dataset_dir=str(faces),
-        output_dir=str(tmp_path),
-        ckpt_path=weights,
-        attributes_path=str(fitted / "attributes.pt"),
-        attribute="bright",
-        amount=[-0.3, 0.0, 0.3],
-        device=device,
-        **STEPS,
-    )
+    edit(faces, weights, fitted, tmp_path, attribute="bright", amount=[-0.3, 0.0, 0.3], device=device)
     pictures = {path.name for path in tmp_path.glob("*.png")}
     assert pictures == {f"{k:02d}_edit_{i}.png" for k in range(COUNT) for i in range(3)} | {
         f"{k:02d}_reconstruction.png" for k in range(COUNT)
@@ -175,17 +146,7 @@ def test_a_series_of_amounts_is_written_as_numbered_pictures_and_rows(faces, wei
     ],
 )
 def test_targets_are_reached(faces, weights, fitted, tmp_path, attribute, target, keep, scores):
-    run(
-        "manipulate",
-        dataset_dir=str(faces),
-        output_dir=str(tmp_path),
-        ckpt_path=weights,
-        attributes_path=str(fitted / "attributes.pt"),
-        attribute=attribute,
-        target=target,
-        keep=keep,
-        **STEPS,
-    )
+    edit(faces, weights, fitted, tmp_path, attribute=attribute, target=target, keep=keep)
     rows = read_table(tmp_path / "edits.csv")
     assert [row["target"] for row in rows] == [
         str(t) for t in (target if isinstance(target, list) else [target])
@@ -221,17 +182,17 @@ def test_pictures_are_moved_to_a_class_mean(faces, weights, fitted, tmp_path, sh
 
 
 def test_command_line_takes_a_target_and_ends_an_error_with_its_cause(faces, weights, fitted, tmp_path):
-    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(config_files("manipulate"))]
+    command = ["monai.bundle", "run", "--config_file", str(config_files("manipulate"))]
     options = {"bundle_root": BUNDLE, "dataset_dir": faces, "output_dir": tmp_path / "out", "ckpt_path": weights}
     options |= {"attributes_path": fitted / "attributes.pt", "attribute": "bright"} | STEPS
     command += [word for name, value in options.items() for word in (f"--{name}", str(value))]
     target = [*command, "--target", "across", "--keep", "['grade']"]
-    done = subprocess.run(target, cwd=tmp_path, capture_output=True, text=True)
+    done = run_module(*target, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     rows = read_table(tmp_path / "out" / "edits.csv")
     for row in rows:
         assert float(row["score_after"]) == pytest.approx(-float(row["score_before"]), abs=2e-3)
-    failed = subprocess.run([*target, "--amount", "0.3"], cwd=tmp_path, capture_output=True, text=True)
+    failed = run_module(*target, "--amount", "0.3", cwd=tmp_path)
     assert failed.returncode != 0
     last_line = failed.stderr.strip().splitlines()[-1]
     assert (

@@ -2,16 +2,15 @@
 """Interpolation, variations, swaps and semantic reconstruction of the bundle for pictures, on random weights."""
 
 import csv
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from conftest import randomize
-from monai.bundle import ConfigParser, ConfigWorkflow
+import workflows
+from in_process import run_module
+from monai.bundle import ConfigWorkflow
 from PIL import Image
+from workflows import metrics
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "natural_images_diffae"
 CONFIGS = BUNDLE / "configs"
@@ -36,36 +35,16 @@ def weights(tmp_path_factory) -> Path:
     """Weights of one and of three channels, so that every branch of the networks takes part."""
     folder = tmp_path_factory.mktemp("weights")
     for in_channels in (1, 3):
-        parser = ConfigParser(ConfigParser.load_config_file(str(CONFIGS / "inference.yaml")))
-        for key, value in {**OPTIONS, "in_channels": in_channels}.items():
-            parser.set(value, key)
-        torch.manual_seed(0)
-        network = randomize(parser.get_parsed_content("network_def"))
-        torch.save(network.state_dict(), folder / f"{in_channels}.pt")
+        workflows.draw_weights(BUNDLE, folder / f"{in_channels}.pt", **OPTIONS, in_channels=in_channels)
     return folder
 
 
 @pytest.fixture
 def run(pictures, weights, tmp_path, device):
     def run(*names: str, in_channels: int = 1, **overrides) -> ConfigWorkflow:
-        workflow = ConfigWorkflow(
-            [str(CONFIGS / f"{name}.yaml") for name in ("inference", *names)],
-            meta_file=str(CONFIGS / "metadata.json"),
-            logging_file=False,
-            workflow_type="infer",
-            bundle_root=str(BUNDLE),
-            dataset_dir=str(pictures),
-            output_dir=str(tmp_path),
-            ckpt_path=str(weights / f"{in_channels}.pt"),
-            in_channels=in_channels,
-            device=device,
-            **OPTIONS,
-            **overrides,
-        )
-        workflow.initialize()
-        assert workflow.check_properties() == []
-        workflow.run()
-        return workflow
+        paths = {"dataset_dir": str(pictures), "ckpt_path": str(weights / f"{in_channels}.pt")}
+        paths |= {"output_dir": str(tmp_path), "in_channels": in_channels, "device": device}
+        return workflows.run(BUNDLE, "inference", *names, **{**paths, **OPTIONS, **overrides})
 
     return run
 
@@ -77,11 +56,6 @@ def names(folder: Path) -> list[str]:
 
 def pixels(*files: Path) -> np.ndarray:
     return np.stack([np.asarray(Image.open(file)) for file in files]).astype(float)
-
-
-def metrics(folder: Path) -> dict[str, float]:
-    with open(folder / "metrics.csv", newline="") as f:
-        return {name: float(value) for name, value in csv.reader(f)}
 
 
 def latent_files(folder: Path) -> list[str]:
@@ -185,12 +159,13 @@ def test_encoded_and_random_x_T_are_compared(run, tmp_path):
 
 
 def test_command_line_takes_a_chain_and_ends_an_error_with_its_cause(pictures, weights, tmp_path):
-    command = [sys.executable, "-m", "monai.bundle", "run", "--bundle_root", str(BUNDLE), "--config_file"]
+    command = ["monai.bundle", "run", "--bundle_root", str(BUNDLE), "--config_file"]
     command += [str([str(CONFIGS / "inference.yaml"), str(CONFIGS / "interpolate.yaml")]), "--num_points", "2"]
     options = {"dataset_dir": pictures, "output_dir": tmp_path / "out", "ckpt_path": weights / "1.pt", **OPTIONS}
     command += [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    subprocess.run([*command, "--chain", "['a.png','b.png','more/c.tif']"], check=True, capture_output=True)
+    done = run_module(*command, "--chain", "['a.png','b.png','more/c.tif']")
+    assert done.returncode == 0, done.stderr
     assert names(tmp_path / "out") == [f"a_to_more_c_interpolation_{k}.png" for k in range(3)]
-    failed = subprocess.run([*command, "--pairs", "[['a.png','z.png']]"], capture_output=True, text=True)
+    failed = run_module(*command, "--pairs", "[['a.png','z.png']]")
     assert failed.returncode != 0
     assert failed.stderr.strip().splitlines()[-1].startswith("ValueError: 'z.png' is not a file of the data set.")

@@ -14,8 +14,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+import workflows
 import yaml
-from monai.bundle import ConfigWorkflow
+from monai.bundle import ConfigParser, ConfigWorkflow
 from PIL import Image
 
 from monai_diffae.bundles import bundle_folders, new_bundle
@@ -52,17 +53,7 @@ def niftis(folder: Path, num: int = 4) -> Path:
 
 
 def train(bundle: Path, **overrides) -> ConfigWorkflow:
-    workflow = ConfigWorkflow(
-        str(bundle / "configs" / "train.yaml"),
-        logging_file=False,
-        workflow_type="train",
-        bundle_root=str(bundle),
-        **(FEW_STEPS | overrides),
-    )
-    workflow.initialize()
-    assert workflow.check_properties() == []
-    workflow.run()
-    return workflow
+    return workflows.run(bundle, "train", workflow_type="train", **(FEW_STEPS | overrides))
 
 
 def test_a_new_bundle_trains_on_jpegs_and_what_it_trained_reconstructs(tmp_path):
@@ -70,21 +61,21 @@ def test_a_new_bundle_trains_on_jpegs_and_what_it_trained_reconstructs(tmp_path)
     train(bundle, dataset_dir=str(jpegs(tmp_path / "jpegs")), max_iterations=2, batch_size=4)
     weights = torch.load(bundle / "runs" / "train" / "models" / "model.pt", weights_only=True)
     torch.save(weights, bundle / "models" / "model.pt")
-    workflow = ConfigWorkflow(
-        str(bundle / "configs" / "inference.yaml"),
-        logging_file=False,
-        workflow_type="infer",
-        bundle_root=str(bundle),
-        dataset_dir=str(tmp_path / "jpegs"),
-        output_dir=str(tmp_path / "out"),
-        inversion="explicit",
-        progress=False,
-        num_inference_steps=2,
-    )
-    workflow.initialize()
-    assert workflow.check_properties() == []
-    workflow.run()
+    paths = {"dataset_dir": str(tmp_path / "jpegs"), "output_dir": str(tmp_path / "out")}
+    workflows.run(bundle, "inference", **paths, inversion="explicit", progress=False, num_inference_steps=2)
     assert len(list((tmp_path / "out").glob("*_reconstruction.png"))) == 12
+
+
+def test_labelled_volumes_of_a_new_bundle_need_no_masks(tmp_path):
+    configs = new_bundle("scans", "brain_slices_diffae", tmp_path) / "configs"
+    (tmp_path / "labels.csv").write_text("file,large\ndata/sub-0.nii.gz,1\n")
+    config = ConfigParser()
+    config.read_config([str(configs / "inference.yaml"), str(configs / "fit_attributes.yaml")])
+    config.update({"dataset_dir": str(niftis(tmp_path / "data", num=1)), "labels_file": str(tmp_path / "labels.csv")})
+    config["attributes"] = ["large"]
+    item = config.get_parsed_content("dataset")[0]
+    assert item["image"].shape == (1, 64, 64)
+    assert item["large"] == 1
 
 
 def commands_of(page: Path) -> list[str]:

@@ -15,8 +15,6 @@ from PIL import Image
 from skimage.data import lfw_subset
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from monai_diffae.datasets import generate_brain_slices
-
 BUNDLES = Path(__file__).parents[2] / "bundles"
 NAMES = ("natural_images_diffae", "brain_slices_diffae")
 LOSSES = {"train_loss", "reconstruction_loss", "generator_loss", "discriminator_loss"}
@@ -25,7 +23,7 @@ SMALL |= {"epoch_length": 1, "val_interval": 2}
 
 
 @pytest.fixture(scope="module", params=NAMES)
-def case(request, tmp_path_factory) -> tuple[Path, dict]:
+def case(request, tmp_path_factory, generated_brains) -> tuple[Path, dict]:
     """A bundle, and options with data that it can read."""
     folder = tmp_path_factory.mktemp("data")
     if request.param == "natural_images_diffae":
@@ -33,7 +31,7 @@ def case(request, tmp_path_factory) -> tuple[Path, dict]:
             Image.fromarray(pixels).save(folder / f"{i}.png")
         options = {"val_fraction": 0.5}
     else:
-        generate_brain_slices(folder, num_subjects=2, seed=7, spacing=4.0, lesion_fraction=1.0)
+        folder = generated_brains
         options = {"num_slices": 3, "val_num_slices": 1}
     return BUNDLES / request.param, SMALL | options | {"dataset_dir": str(folder)}
 

@@ -14,8 +14,10 @@ from ignite.engine import Engine, Events
 from latent_workflows import Bundle, read_table, weights_of
 from monai.bundle import ConfigParser
 from PIL import Image
+from workflows import write_direction
 
-from monai_diffae.semantics import AttributeDirections, LatentStatistics
+from monai_diffae.semantics import AttributeDirections
+from monai_diffae.support.pseudonyms import Pseudonyms
 
 OPTIONS = {"z_dim": 8, "num_inference_steps": 2, "num_inversion_steps": 2, "batch_size": 2}
 TRAINING = {"max_iterations": 2, "epoch_length": 2, "val_interval": 1, "num_workers": 0, "val_fraction": 0.4}
@@ -70,10 +72,7 @@ def trained(bundle, tmp_path_factory) -> dict:
 
 @pytest.fixture(scope="module")
 def attributes_path(tmp_path_factory) -> str:
-    path = tmp_path_factory.mktemp("attributes") / "attributes.pt"
-    statistics = LatentStatistics(torch.zeros(8), torch.ones(8))
-    AttributeDirections(["lesion"], torch.ones(1, 8), torch.zeros(1), statistics).save(path)
-    return str(path)
+    return write_direction(tmp_path_factory.mktemp("attributes") / "attributes.pt", "lesion", 8)
 
 
 def numbers(image: nib.Nifti1Image) -> np.ndarray:
@@ -106,7 +105,7 @@ def test_volumes_are_edited_in_the_grid_of_their_source(bundle, trained, attribu
         base = source.get_fdata() if edit_mode == "residual" else reconstruction
         np.testing.assert_allclose((edit - base)[changed], difference[changed], atol=1.01)  # two roundings
     rows = read_table(tmp_path / "latents.csv")
-    assert [row["subject"] for row in rows] == [f"sub-{i}" for i in range(COUNT)]
+    assert [row["subject"] for row in rows] == [Pseudonyms(tmp_path)(f"sub-{i}") for i in range(COUNT)]
     middle = AFFINE @ [10.5, 8.5, 9.5, 1]
     for row in rows:
         assert "slice" not in row

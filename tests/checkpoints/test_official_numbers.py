@@ -1,28 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Equality with what the authors' code computed with a small network (tests/data/README.md)."""
 
-from pathlib import Path
-
 import pytest
 import torch
+from conftest import OFFICIAL
 from monai.inferers import DiffusionInferer
 
 from monai_diffae.checkpoints import load_official_checkpoint
 from monai_diffae.inferers import DiffusionAutoencoderInferer
 from monai_diffae.schedulers import InvertibleDDIMScheduler
 
-GOLDEN = Path(__file__).parents[1] / "data" / "official_small"
-
-
-@pytest.fixture(scope="module")
-def golden(device):
-    content = torch.load(GOLDEN / "io.pt", weights_only=True)
-    return {name: tensor.to(device) for name, tensor in content.items()}
-
 
 @pytest.fixture(scope="module")
 def official(device):
-    checkpoint = load_official_checkpoint(GOLDEN / "last.ckpt")
+    checkpoint = load_official_checkpoint(OFFICIAL / "last.ckpt")
     for module in (checkpoint.autoencoder, checkpoint.latent_denoiser, checkpoint.statistics):
         module.to(device).requires_grad_(False)
     return checkpoint
@@ -30,7 +21,7 @@ def official(device):
 
 @pytest.fixture(scope="module")
 def classifier(device):
-    return load_official_checkpoint(GOLDEN / "cls.ckpt").attributes.to(device)
+    return load_official_checkpoint(OFFICIAL / "cls.ckpt").attributes.to(device)
 
 
 def assert_near(result: torch.Tensor, expected: torch.Tensor, tolerance: float) -> None:
@@ -103,7 +94,7 @@ def test_classifier_and_manipulation_are_the_authors(classifier, golden):
 
 
 def test_statistics_stand_in_all_three_files(official, classifier):
-    latents = load_official_checkpoint(GOLDEN / "latent.pkl")
+    latents = load_official_checkpoint(OFFICIAL / "latent.pkl")
     assert (latents.autoencoder, latents.latent_denoiser, latents.attributes) == (None, None, None)
     assert latents.left_out == ["conds"]
     for statistics in (latents.statistics, classifier.statistics):

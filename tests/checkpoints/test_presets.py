@@ -8,14 +8,7 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 
-from monai_diffae.checkpoints.official.keys import (
-    latent_network_def_of,
-    network_def_of,
-    official_key,
-    official_latent_key,
-    other_name,
-    shape_for,
-)
+from monai_diffae.checkpoints.official import keys
 
 REPOSITORY = Path(__file__).parents[2]
 CONFIGS = REPOSITORY / "bundles" / "natural_images_diffae" / "configs"
@@ -45,22 +38,22 @@ def test_preset_has_the_parameters_of_the_released_network(preset):
     with torch.device("meta"):
         network = config.get_parsed_content("network_def").state_dict()
         latent_network = config.get_parsed_content("latent_network_def").state_dict()
-    shapes = {official_key(key, network): shape_for(key, tuple(x.shape)) for key, x in network.items()}
+    shapes = {keys.official_key(key, network): keys.shape_for(key, tuple(x.shape)) for key, x in network.items()}
     num_layers = config["latent_network_def"]["num_layers"]
     latent_names = {name.removeprefix("latent_net.") for name in released_shapes(preset)}
     for key, value in latent_network.items():
-        name = f"latent_net.{official_latent_key(key, num_layers, latent_names)}"
+        name = f"latent_net.{keys.official_latent_key(key, num_layers, latent_names)}"
         shapes[name] = tuple(value.shape)
-        shapes[other_name(name)] = tuple(value.shape)  # some stand under two names
+        shapes[keys.other_name(name)] = tuple(value.shape)  # some stand under two names
     assert shapes == released_shapes(preset)
 
 
 @pytest.mark.parametrize("preset", RELEASED)
 def test_architecture_derived_from_the_released_names_is_the_preset(preset):
     shapes = released_shapes(preset)
-    derived = ConfigParser({"network_def": network_def_of(shapes)})
+    derived = ConfigParser({"network_def": keys.network_def_of(shapes)})
     latent_shapes = {k.removeprefix("latent_net."): v for k, v in shapes.items() if k.startswith("latent_net.")}
-    latent_def = latent_network_def_of(latent_shapes)
+    latent_def = keys.latent_network_def_of(latent_shapes)
     config = parser(preset)
     for part in ("encoder", "decoder"):
         for key, value in config.get_parsed_content(f"network_def::{part}", instantiate=False).get_config().items():

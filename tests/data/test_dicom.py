@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from monai.transforms import Compose, Orientationd, Spacingd
 
 from monai_diffae.data import LoadVolumed, find_volumes
 
@@ -243,6 +244,23 @@ def test_a_gantry_tilt_is_kept_as_a_shear_and_said(tmp_path, said):
     assert "tilted gantry" in said()[0]
 
 
+@pytest.mark.parametrize("degrees", [0, 20])
+def test_what_is_seen_stays_where_it_is_when_a_tilted_volume_is_prepared(tmp_path, degrees):
+    tilt = np.deg2rad(degrees)
+    right, down, step = np.array([1.0, 0, 0]), np.array([0, np.cos(tilt), np.sin(tilt)]), np.array([0, 0, 4.0])
+    k, row, column = np.mgrid[:20, :40, :30]
+    places = [-50, -40, 0] + column[..., None] * 3 * right + row[..., None] * 2 * down + k[..., None] * step
+    centre = places[12, 25, 20]
+    pixels = (1000 * np.exp(-np.square(places - centre).sum(axis=-1) / (2 * 8**2))).astype(np.int16)
+    save_all(series(pixels, step=step, start=(-50, -40, 0), orientation=[*right, *down]), tmp_path)
+    prepare = Compose([LoadVolumed("image"), Orientationd("image", "RAS", labels=None), Spacingd("image", (3, 3, 3))])
+    prepared = prepare({"image": str(tmp_path)})["image"]
+    weights = prepared[0].numpy() * (prepared[0].numpy() > 200)
+    middle = [float((weights * axis).sum() / weights.sum()) for axis in np.indices(weights.shape)]
+    found = (prepared.affine.numpy() @ [*middle, 1])[:3] * [-1, -1, 1]
+    np.testing.assert_allclose(found, centre, atol=0.2)  # mm, of voxels of 3 mm
+
+
 def test_without_a_place_the_pixel_spacing_is_kept_and_rows_stay_rows(tmp_path, said):
     pixels = random_pixels(4, 5)
     d = image(pixels, ImagePositionPatient=None, ImageOrientationPatient=None)
@@ -360,6 +378,10 @@ def test_what_is_no_image_beside_a_series_is_left_out(tmp_path, said):
     segmentation = image(random_pixels(2, 4, 5, dtype=np.uint8), SOPClassUID="1.2.840.10008.5.1.4.1.1.66.4")
     save(segmentation, tmp_path / "segmentation")
     save(image(random_pixels(4, 5), SOPClassUID="1.2.840.10008.5.1.4.1.1.481.2", NumberOfFrames=1), tmp_path / "dose")
+    spectra = without_pixels("1.2.840.10008.5.1.4.1.1.4.2")
+    spectra.Rows, spectra.Columns = 2, 2
+    save(spectra, tmp_path / "spectra")
+    save(image(random_pixels(4, 5), ImageType=["ORIGINAL", "PRIMARY", "M", "MOSAIC"]), tmp_path / "mosaic")
     screen = image(
         random_pixels(8, 8, 3, dtype=np.uint8), SeriesInstanceUID="9", SOPClassUID="1.2.840.10008.5.1.4.1.1.7"
     )
@@ -367,10 +389,11 @@ def test_what_is_no_image_beside_a_series_is_left_out(tmp_path, said):
     save(screen, tmp_path / "screen")
     assert found(tmp_path) == ["."]
     np.testing.assert_array_equal(load(tmp_path)[0].transpose(2, 1, 0), pixels)
-    assert [line.removeprefix(f"{tmp_path}: left out DICOM ").split(", e.g.")[0] for line in said()] == [
-        "files without pixels (DICOMDIR, reports, plans and the like): 4",
-        "segmentations and doses, which are no images: 2",
+    assert sorted(line.removeprefix(f"{tmp_path}: left out DICOM ").split(", e.g.")[0] for line in said()) == [
+        "files without pixels (DICOMDIR, reports, plans and the like): 5",
         "images without a place in the patient beside a series (screenshots): 1",
+        "mosaics of slices (Siemens; dcm2niix converts them): 1",
+        "segmentations and doses, which are no images: 2",
     ]
 
 
@@ -474,6 +497,8 @@ def test_frames_that_make_no_volume_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"twice\.dcm .*are there several volumes"):
         load(twice)
     cine = save(image(pixels, NumberOfFrames=4, ImagePositionPatient=None, PixelSpacing=None), tmp_path / "cine.dcm")
+    with pytest.raises(ValueError, match="mosaic of slices"):
+        load(save(image(pixels[0], ImageType=["ORIGINAL", "PRIMARY", "M", "MOSAIC"]), tmp_path / "mosaic"))
     with pytest.raises(ValueError, match=r"cine\.dcm .* 4 frames have no places in the patient; convert it"):
         load(cine)
 

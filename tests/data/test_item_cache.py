@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""In processes of their own: what is asserted is how they end."""
+"""What is asserted is how processes end."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from in_process import run_module
 from monai.transforms import Compose, Lambda, Randomizable, Transform
 
 from monai_diffae.data import ItemCache
@@ -115,7 +116,7 @@ def test_a_run_over_a_folder_with_a_refused_file_ends_with_its_error(tmp_path):
         nib.save(volume, tmp_path / f"{name}.nii")
     words = ["run", "--bundle_root", str(BUNDLE), "--config_file", str(BUNDLE / "configs" / "inference.yaml")]
     words += ["--dataset_dir", str(tmp_path), "--output_dir", str(tmp_path / "out")]
-    process = subprocess.run([sys.executable, "-m", "monai.bundle", *words], capture_output=True, text=True)
+    process = run_module("monai.bundle", *words)
     assert process.returncode == 1
     last = process.stderr.splitlines()[-1]
     assert last.startswith(f"ValueError: {tmp_path / 'a.nii'} has 3 channels")

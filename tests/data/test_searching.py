@@ -160,6 +160,43 @@ def test_masks_beside_their_images_are_left_out(tmp_path, said, find, name):
     )
 
 
+@pytest.mark.parametrize(
+    ("images", "masks"),
+    [
+        (["imaging"], ["segmentation"]),  # KiTS
+        (["volume-0", "volume-1"], ["segmentation-0", "segmentation-1"]),  # LiTS
+        (["img0001", "img0002"], ["label0001", "label0002"]),
+        (["T1", "T1_brain"], ["T1_brain_mask", "T1_brain_pve_seg"]),  # FSL
+        (["T1"], ["T1_brain_mask"]),
+        (["T1", "orig", "norm"], ["aseg", "aparc+aseg", "aparc.a2009s+aseg", "wmparc", "lh.ribbon"]),  # FreeSurfer
+        (["BraTS_1_t1", "BraTS_1_t1ce"], ["BraTS_1_seg"]),
+        (["MR head"], ["Segmentation.seg", "MR head-label"]),  # Slicer
+        (["labelled", "segment_1", "unmasked", "x_1"], ["mask_1"]),
+        (["p1_mask", "p2_mask"], []),  # of nothing that is there
+    ],
+)
+def test_masks_of_usual_data_sets_are_told_by_their_names(tmp_path, images, masks):
+    data = touch(tmp_path, *(f"p/{name}.nii.gz" for name in (*images, *masks)))
+    assert found(find_volumes(data), data) == sorted(f"p/{name}.nii.gz" for name in images)
+
+
+def test_pictures_may_show_masks_and_labels(tmp_path):
+    touch(tmp_path, "mask_1.png", "helmet_1.png", "label_1.png", "aseg.png", "mask.png", "helmet_1_mask.png")
+    assert found(find_images(tmp_path), tmp_path) == [
+        "aseg.png",
+        "helmet_1.png",
+        "label_1.png",
+        "mask.png",
+        "mask_1.png",
+    ]
+
+
+def test_previews_of_volumes_are_left_out(tmp_path, said):
+    touch(tmp_path, "a.nii.gz", "a.jpg", "b.jpg", "c.mgz", "c.gif")
+    assert found(find_volumes(tmp_path), tmp_path) == ["a.nii.gz", "b.jpg", "c.mgz"]
+    assert said(tmp_path) == ["pictures named as volumes beside them (previews): 2, e.g. a.jpg"]
+
+
 def test_of_a_bids_data_set_the_images_are_taken(tmp_path, said):
     touch(tmp_path, "dataset_description.json", "participants.tsv", "README", "CHANGES")
     touch(tmp_path, "sub-01/anat/sub-01_T1w.nii.gz", "sub-01/anat/sub-01_T1w.json", "sub-01/dwi/sub-01_dwi.bval")
@@ -181,7 +218,7 @@ def test_of_nnu_nets_folders_those_of_images_are_taken(tmp_path, said):
     data = find_volumes(tmp_path, {"label": "labelsTr"})
     assert found(data, tmp_path) == ["imagesTr/a_0000.nii.gz", "imagesTs/b_0000.nii.gz"]
     assert said(tmp_path) == [
-        "what lies beside the folder imagesTr: 2, e.g. labelsTr",
+        "what lies beside the folder imagesTr: 1, e.g. preview.png",
         "hidden files and folders: 1, e.g. imagesTr/._a_0000.nii.gz",
     ]
 

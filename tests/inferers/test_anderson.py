@@ -57,30 +57,27 @@ def test_rows_do_not_know_of_each_other(system):
         torch.testing.assert_close(iterate(alone, window=3, count=4)[:, 0], together[:, row])
 
 
-def test_kept_rows_go_on_as_if_nothing_had_happened(system):
+def after_two_steps(system) -> tuple:
+    """The point, its residual, the damping, and two mixings that know of the same points."""
     matrix, known = system
-    x, damping, mixing, whole = torch.zeros_like(known), torch.ones(2, device=known.device), *_two(3)
+    mixings = AndersonMixing(3), AndersonMixing(3)
+    x, damping = torch.zeros_like(known), torch.ones(2, device=known.device)
     for _ in range(2):
         residual = torch.einsum("bij,bj->bi", matrix, x) - known
-        x, _ = mixing(x, residual, damping), whole(x, residual, damping)
-    residual = torch.einsum("bij,bj->bi", matrix, x) - known
-    mixing.keep(torch.tensor([False, True], device=known.device))
+        x, _ = (mixing(x, residual, damping) for mixing in mixings)
+    return x, torch.einsum("bij,bj->bi", matrix, x) - known, damping, *mixings
+
+
+def test_kept_rows_go_on_as_if_nothing_had_happened(system):
+    x, residual, damping, mixing, whole = after_two_steps(system)
+    mixing.keep(torch.tensor([False, True], device=x.device))
     torch.testing.assert_close(mixing(x[1:], residual[1:], damping[1:]), whole(x, residual, damping)[1:])
 
 
 def test_a_restarted_row_takes_the_plain_step_and_the_other_one_does_not(system):
-    matrix, known = system
-    x, damping, mixing, whole = torch.zeros_like(known), torch.ones(2, device=known.device), *_two(3)
-    for _ in range(2):
-        residual = torch.einsum("bij,bj->bi", matrix, x) - known
-        x, _ = mixing(x, residual, damping), whole(x, residual, damping)
-    residual = torch.einsum("bij,bj->bi", matrix, x) - known
-    mixing.restart(torch.tensor([True, False], device=known.device), x, residual)
+    x, residual, damping, mixing, whole = after_two_steps(system)
+    mixing.restart(torch.tensor([True, False], device=x.device), x, residual)
     proposed = mixing(x, residual, damping)
     torch.testing.assert_close(proposed[0], (x - residual)[0])
     torch.testing.assert_close(proposed[1], whole(x, residual, damping)[1])
     assert (proposed[1] - (x - residual)[1]).abs().max() > 1e-3
-
-
-def _two(window: int) -> tuple[AndersonMixing, AndersonMixing]:
-    return AndersonMixing(window), AndersonMixing(window)

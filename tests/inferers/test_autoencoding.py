@@ -60,33 +60,23 @@ def test_training_call_takes_off_metadata(tiny_autoencoder, images, noise):
 
 
 @pytest.mark.parametrize("prediction_type", PREDICTIONS)
-def test_invert_is_the_loop_over_reversed_steps(tiny_autoencoder, images, prediction_type):
+@pytest.mark.parametrize("direction", ["invert", "decode"])
+def test_both_directions_are_loops_over_the_schedulers_steps(
+    tiny_autoencoder, images, noise, prediction_type, direction
+):
+    scheduler, inferer = InvertibleDDIMScheduler(prediction_type=prediction_type), make_inferer(4, prediction_type)
+    scheduler.set_timesteps(4)
+    up = direction == "invert"
     with torch.no_grad():
         z_sem = tiny_autoencoder.encode(images)
-        scheduler = InvertibleDDIMScheduler(prediction_type=prediction_type)
-        scheduler.set_timesteps(4)
-        expected = images
-        for t in (0, 250, 500, 750):
+        expected = images if up else noise
+        for t in (0, 250, 500, 750) if up else (750, 500, 250, 0):
             prediction = tiny_autoencoder(expected, torch.tensor([t], device=images.device), context=z_sem)
-            expected = scheduler.reversed_step(prediction, t, expected)[0]
-    x_T = make_inferer(4, prediction_type).invert(images, tiny_autoencoder, z_sem.requires_grad_())
-    torch.testing.assert_close(x_T, expected, rtol=0, atol=0)
-    assert not x_T.requires_grad
-
-
-@pytest.mark.parametrize("prediction_type", PREDICTIONS)
-def test_decode_is_the_loop_over_steps(tiny_autoencoder, images, noise, prediction_type):
-    with torch.no_grad():
-        z_sem = tiny_autoencoder.encode(images)
-        scheduler = InvertibleDDIMScheduler(prediction_type=prediction_type)
-        scheduler.set_timesteps(4)
-        expected = noise
-        for t in (750, 500, 250, 0):
-            prediction = tiny_autoencoder(expected, torch.tensor([t], device=images.device), context=z_sem)
-            expected = scheduler.step(prediction, t, expected)[0]
-    decoded = make_inferer(4, prediction_type).decode(z_sem.requires_grad_(), noise, tiny_autoencoder)
-    torch.testing.assert_close(decoded, expected, rtol=0, atol=0)
-    assert not decoded.requires_grad
+            expected = (scheduler.reversed_step if up else scheduler.step)(prediction, t, expected)[0]
+    z_sem.requires_grad_()
+    found = inferer.invert(images, tiny_autoencoder, z_sem) if up else inferer.decode(z_sem, noise, tiny_autoencoder)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    assert not found.requires_grad
 
 
 def test_decode_shares_a_single_x_T_among_all_images(tiny_autoencoder, images, noise):

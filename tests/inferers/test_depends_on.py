@@ -9,55 +9,45 @@ import pytest
 import torch
 from monai.inferers import SlidingWindowInferer
 
-from monai_diffae.inferers import (
-    ConditionalLatentSampler,
-    DiffusionAutoencoderInferer,
-    InterpolationInferer,
-    LatentSampler,
-    ManipulationInferer,
-    ReconstructionInferer,
-    SamplingInferer,
-    SlicewiseInferer,
-    SwapInferer,
-    VariationInferer,
-    WindowedInferer,
-)
+from monai_diffae import inferers
 from monai_diffae.networks import LatentDenoiser
 from monai_diffae.schedulers import InvertibleDDIMScheduler
-from monai_diffae.semantics import AttributeDirections, LatentStatistics
+from monai_diffae.semantics import AttributeDirections, Edit, LatentStatistics
 from monai_diffae.support.fingerprints import fingerprint
 
 STATISTICS = LatentStatistics(torch.zeros(8), torch.ones(8))
 DIRECTIONS = AttributeDirections(["age", "lesion"], torch.eye(8)[:2], torch.zeros(2), STATISTICS)
 
 
-def latent_sampler(**changes) -> LatentSampler:
+def latent_sampler(**changes) -> inferers.LatentSampler:
     torch.manual_seed(0)
     network = LatentDenoiser(z_dim=8, hidden_dim=8, num_layers=2)
     arguments = {"network": network, "scheduler": InvertibleDDIMScheduler(), "statistics": STATISTICS}
-    return LatentSampler(**arguments | changes)
+    return inferers.LatentSampler(**arguments | changes)
 
 
-def loops(**changes) -> DiffusionAutoencoderInferer:
-    return DiffusionAutoencoderInferer(
+def loops(**changes) -> inferers.DiffusionAutoencoderInferer:
+    return inferers.DiffusionAutoencoderInferer(
         **{"scheduler": InvertibleDDIMScheduler(), "num_inference_steps": 4, "verbose": False} | changes
     )
 
 
 OTHER_LOOPS = loops(precision="float16")
-RECONSTRUCTION = ReconstructionInferer(loops())
+RECONSTRUCTION = inferers.ReconstructionInferer(loops())
 WINDOWS = SlidingWindowInferer((8, 8))
 
 
-def edit(**changes) -> ManipulationInferer:
-    amount = {} if "target" in changes else {"amount": 0.5}
-    return ManipulationInferer(**{"inferer": loops(), "attributes": DIRECTIONS, "attribute": "age"} | amount | changes)
+def edit(**changes) -> inferers.ManipulationInferer:
+    arguments = {"inferer": loops(), "attributes": DIRECTIONS}
+    arguments |= {name: changes.pop(name) for name in (*arguments, "x_T", "seed") if name in changes}
+    what = {"attribute": "age"} | ({} if "target" in changes else {"amount": 0.5}) | changes
+    return inferers.ManipulationInferer(edit=Edit(**what), **arguments)
 
 
 # Every inferer that is remembered, with arguments; a change of each; and those that change nothing.
 CHANGES = [
     (
-        DiffusionAutoencoderInferer,
+        inferers.DiffusionAutoencoderInferer,
         {"scheduler": InvertibleDDIMScheduler(), "num_inference_steps": 4},
         {
             "scheduler": InvertibleDDIMScheduler(prediction_type="v_prediction"),
@@ -70,7 +60,7 @@ CHANGES = [
         },
         {"verbose", "batch_size"},
     ),
-    (ReconstructionInferer, {"inferer": loops()}, {"inferer": OTHER_LOOPS, "x_T": "zeros", "seed": 1}, set()),
+    (inferers.ReconstructionInferer, {"inferer": loops()}, {"inferer": OTHER_LOOPS, "x_T": "zeros", "seed": 1}, set()),
     (
         edit,
         {},
@@ -89,15 +79,15 @@ CHANGES = [
         set(),
     ),
     (
-        InterpolationInferer,
+        inferers.InterpolationInferer,
         {"inferer": loops()},
         {"inferer": OTHER_LOOPS, "num_points": 4, "x_T": "zeros", "seed": 1},
         set(),
     ),
-    (SwapInferer, {"inferer": loops()}, {"inferer": OTHER_LOOPS}, set()),
-    (VariationInferer, {"inferer": loops()}, {"inferer": OTHER_LOOPS, "num_variations": 4, "seed": 1}, set()),
+    (inferers.SwapInferer, {"inferer": loops()}, {"inferer": OTHER_LOOPS}, set()),
+    (inferers.VariationInferer, {"inferer": loops()}, {"inferer": OTHER_LOOPS, "num_variations": 4, "seed": 1}, set()),
     (
-        LatentSampler,
+        inferers.LatentSampler,
         {
             "network": LatentDenoiser(z_dim=8, hidden_dim=8, num_layers=2),
             "scheduler": InvertibleDDIMScheduler(),
@@ -114,13 +104,13 @@ CHANGES = [
         set(),
     ),
     (
-        ConditionalLatentSampler,
+        inferers.ConditionalLatentSampler,
         {"sampler": latent_sampler(), "attributes": DIRECTIONS, "attribute": "age"},
         {"sampler": latent_sampler(seed=1), "attribute": "lesion", "max_tries": 5, "prior": 0.1},
         {"attributes"},
     ),
     (
-        SamplingInferer,
+        inferers.SamplingInferer,
         {"inferer": loops(), "latent_sampler": latent_sampler(), "image_shape": (1, 8, 8)},
         {
             "inferer": OTHER_LOOPS,
@@ -131,11 +121,16 @@ CHANGES = [
         },
         set(),
     ),
-    (SlicewiseInferer, {"inferer": RECONSTRUCTION}, {"inferer": SwapInferer(loops())}, {"batch_size"}),
     (
-        WindowedInferer,
+        inferers.SlicewiseInferer,
+        {"inferer": RECONSTRUCTION},
+        {"inferer": inferers.SwapInferer(loops())},
+        {"batch_size"},
+    ),
+    (
+        inferers.WindowedInferer,
         {"inferer": RECONSTRUCTION, "windows": WINDOWS},
-        {"inferer": SwapInferer(loops()), "windows": SlidingWindowInferer((8, 8), overlap=0.5)},
+        {"inferer": inferers.SwapInferer(loops()), "windows": SlidingWindowInferer((8, 8), overlap=0.5)},
         set(),
     ),
 ]

@@ -2,18 +2,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from conftest import randomize
 from torch.testing import assert_close
 
 from monai_diffae.networks.attention import SelfAttentionBlock, attention
-
-
-def moved(module: nn.Module) -> nn.Module:
-    """Every parameter off its start, so that zero-initialised branches take part."""
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
-    return module
 
 
 def image(spatial_dims: int, device: str, channels: int = 8, batch: int = 3) -> torch.Tensor:
@@ -33,7 +25,7 @@ def test_attention_is_the_softmax_of_each_head_with_heads_split_before_query_key
     spatial_dims, num_head_channels, device
 ):
     width = num_head_channels or 8
-    block = moved(SelfAttentionBlock(8, num_head_channels, 4)).to(device)
+    block = randomize(SelfAttentionBlock(8, num_head_channels, 4)).to(device)
     assert block.num_heads == 8 // width
     x = image(spatial_dims, device)
     qkv = block.qkv(block.norm(x).flatten(2).transpose(1, 2))  # (B, L, 24)
@@ -47,7 +39,7 @@ def test_attention_is_the_softmax_of_each_head_with_heads_split_before_query_key
 
 
 def test_attention_moves_with_its_positions(device):
-    block = moved(SelfAttentionBlock(8, 4, 4)).to(device)
+    block = randomize(SelfAttentionBlock(8, 4, 4)).to(device)
     x = image(2, device)
     assert_close(block(x.flip(2).transpose(2, 3)), block(x).flip(2).transpose(2, 3), rtol=0, atol=1e-5)
 

@@ -2,6 +2,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import randomize
 from torch import nn
 from torch.testing import assert_close
 
@@ -15,14 +16,6 @@ from monai_diffae.networks.blocks import (
 )
 
 RESAMPLED = {None: 1.0, "down": 0.5, "up": 2.0}
-
-
-def moved(module: nn.Module) -> nn.Module:
-    """Every parameter off its start, so that zero-initialised branches take part."""
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
-    return module
 
 
 def image(spatial_dims: int, device: str, channels: int = 8, batch: int = 3) -> torch.Tensor:
@@ -42,7 +35,7 @@ def test_blocks_give_the_asked_channels_and_sides(spatial_dims, out_channels, re
 
 @pytest.mark.parametrize("spatial_dims", [2, 3])
 def test_residual_block_is_its_formula(spatial_dims, device):
-    block = moved(ResidualBlock(spatial_dims, 8, 12, 4, "down")).to(device)
+    block = randomize(ResidualBlock(spatial_dims, 8, 12, 4, "down")).to(device)
     x = image(spatial_dims, device)
     conv, pool = (F.conv2d, F.avg_pool2d) if spatial_dims == 2 else (F.conv3d, F.avg_pool3d)
     h = F.silu(F.group_norm(x, 4, block.norm.weight, block.norm.bias))
@@ -54,7 +47,9 @@ def test_residual_block_is_its_formula(spatial_dims, device):
 @pytest.mark.parametrize("resample", RESAMPLED)
 @pytest.mark.parametrize("time_batch", [1, 3], ids=["one_timestep", "timestep_each"])
 def test_adaptive_group_norm_is_the_paper_formula_before_fusing(time_batch, resample, device):
-    block = moved(ConditionedResidualBlock(2, 8, 12, time_embed_dim=6, z_dim=5, norm_num_groups=4, resample=resample))
+    block = randomize(
+        ConditionedResidualBlock(2, 8, 12, time_embed_dim=6, z_dim=5, norm_num_groups=4, resample=resample)
+    )
     block = block.to(device)
     x, time_embedding, z_sem = image(2, device), torch.randn(time_batch, 6).to(device), torch.randn(3, 5).to(device)
 
@@ -76,15 +71,15 @@ def test_conditioned_block_with_equal_channels_starts_as_the_identity(device):
 
 
 def test_sequential_conditions_only_the_blocks_that_take_conditions(device):
-    first = moved(ConditionedResidualBlock(2, 8, 8, time_embed_dim=6, z_dim=5, norm_num_groups=4))
-    attention = moved(SelfAttentionBlock(8, 4, 4))
+    first = randomize(ConditionedResidualBlock(2, 8, 8, time_embed_dim=6, z_dim=5, norm_num_groups=4))
+    attention = randomize(SelfAttentionBlock(8, 4, 4))
     stage = ConditionedSequential([first, attention]).to(device)
     x, time_embedding, z_sem = image(2, device), torch.randn(3, 6).to(device), torch.randn(3, 5).to(device)
     assert torch.equal(stage(x, time_embedding, z_sem), attention(first(x, time_embedding, z_sem)))
 
 
 def test_dropout_acts_in_training_only(device):
-    block = moved(ConditionedResidualBlock(2, 8, 8, 6, 5, 4, dropout=0.5)).to(device)
+    block = randomize(ConditionedResidualBlock(2, 8, 8, 6, 5, 4, dropout=0.5)).to(device)
     inputs = image(2, device), torch.randn(3, 6).to(device), torch.randn(3, 5).to(device)
     assert not torch.allclose(block.train()(*inputs), block(*inputs))
     assert torch.equal(block.eval()(*inputs), block(*inputs))

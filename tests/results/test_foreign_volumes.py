@@ -29,6 +29,8 @@ from monai_diffae.results import SourceVolumeSaver
 
 NIBABEL = Path(data_path)
 
+TEXT = ("data_type", "db_name", "descrip", "aux_file", "intent_name")  # of headers, blank in results
+
 
 def template(axes: str, turn: float = 0.0) -> nib.Nifti1Image:
     """nilearn's MNI152 template, coarse, with other axes, and tilted where asked for."""
@@ -132,7 +134,8 @@ def test_a_foreign_volume_comes_back_in_its_geometry_and_unchanged_elsewhere(tmp
     assert type(edit) is type(source)
     assert edit.shape == source.shape
     for field in source.header:
-        np.testing.assert_array_equal(edit.header[field], source.header[field], err_msg=field)
+        expected = b"" if field in TEXT else source.header[field]
+        np.testing.assert_array_equal(edit.header[field], expected, err_msg=field)
     np.testing.assert_array_equal(edit.affine, source.affine)
     np.testing.assert_array_equal(difference.affine, source.affine)
     stored, changed = (np.asarray(image.dataobj.get_unscaled()) for image in (source, edit))

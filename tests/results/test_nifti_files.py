@@ -45,3 +45,23 @@ def test_dimensions_of_length_one_stay(tmp_path, shape, channel):
     changed = stored.changed(BOX, covered, np.full((4, 4, 4), 500.0))
     assert changed.shape == stored.image(changed).shape == shape
     assert np.argwhere(changed != numbers).tolist() == [[1, 2, 3, channel or 0, *[0] * (len(shape) - 4)]]
+
+
+@pytest.mark.parametrize("image_class", [nib.Nifti1Image, nib.Nifti2Image, nib.Nifti1Pair])
+def test_text_of_headers_is_blank_or_kept(tmp_path, image_class):
+    image = image_class(np.zeros((4, 4, 4), np.int16), np.eye(4))
+    texts = [name for name in ("data_type", "db_name", "descrip", "aux_file", "intent_name") if name in image.header]
+    assert len(texts) >= 3
+    for name in texts:
+        image.header[name] = b"name"
+    image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"name"))
+    file = tmp_path / ("a.img" if image_class is nib.Nifti1Pair else "a.nii")
+    nib.save(image, file)
+    for identifiers, expected in (("pseudonyms", b""), ("keep", b"name")):
+        stored = read_stored_volume(str(file), identifiers=identifiers)
+        for written in (stored.image(stored.numbers), stored.map_image(stored.numbers)):
+            nib.save(written, tmp_path / "b.nii")
+            assert (b"name" in (tmp_path / "b.nii").read_bytes()) == bool(expected)
+            assert all(nib.load(tmp_path / "b.nii").header[name] == expected for name in texts)
+    with pytest.raises(ValueError, match="identifiers must be one of pseudonyms, keep, got 'hide'"):
+        read_stored_volume(str(file), identifiers="hide")

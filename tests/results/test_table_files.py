@@ -46,7 +46,7 @@ def run(root: Path, file: Path, device: str, code: Callable = encode) -> torch.T
         network=torch.nn.Identity(),
         inferer=lambda inputs, _: {"z_sem": code(inputs), "count": torch.full((len(inputs),), 7)},
         postprocessing=FlattenSubKeysd("pred"),
-        val_handlers=[LatentsTableSaver(file, root, numbers=["count"])],
+        val_handlers=[LatentsTableSaver(file, root, numbers=["count"], identifiers="keep")],
     ).run()
     return torch.stack([encode(item["image"][None])[0] for item in images(root)])
 

@@ -17,6 +17,7 @@ from monai_diffae.inferers import DiffusionAutoencoderInferer, InterpolationInfe
 from monai_diffae.results import EditsTableSaver, LatentsTableSaver
 from monai_diffae.schedulers import InvertibleDDIMScheduler
 from monai_diffae.semantics import Edit
+from monai_diffae.support.pseudonyms import Pseudonyms
 
 FILES = ["images/a.nii.gz", "images/a.nii.gz", "b.nii"]
 
@@ -75,7 +76,7 @@ def test_a_row_has_the_subject_and_the_place_of_a_slice(tiny_autoencoder, tmp_pa
         network=torch.nn.Identity(),
         inferer=lambda inputs, _: {"z_sem": tiny_autoencoder.encode(inputs.as_tensor())},
         postprocessing=FlattenSubKeysd("pred"),
-        val_handlers=[LatentsTableSaver(tmp_path / "latents.csv", data_root_dir=tmp_path)],
+        val_handlers=[LatentsTableSaver(tmp_path / "latents.csv", data_root_dir=tmp_path, identifiers="keep")],
     ).run()
     header, row = read(tmp_path / "latents.csv")
     cells = dict(zip(header, row))
@@ -108,7 +109,8 @@ def test_images_that_are_joined_have_a_row_each(tiny_autoencoder, tmp_path, devi
     ).run()
     header, *rows = read(tmp_path / "latents.csv")
     assert header[:3] == ["file", "subject", "slice"]
-    assert [row[:3] for row in rows] == [[f"{'abc'[k]}.nii", "ABC"[k], str(10 + k)] for k in expected]
+    names = [Pseudonyms(tmp_path)(subject) for subject in "ABC"]  # by the salt that is kept there
+    assert [row[:3] for row in rows] == [[f"{'abc'[k]}.nii", names[k], str(10 + k)] for k in expected]
     found = torch.tensor([[float(value) for value in row[-8:]] for row in rows])
     torch.testing.assert_close(found, codes(tiny_autoencoder, device)[expected], rtol=1e-4, atol=1e-5)
 
@@ -246,11 +248,11 @@ def test_a_whole_volume_has_the_place_of_its_centre(tmp_path, device):
         network=torch.nn.Identity(),
         inferer=lambda inputs, _: {"z_sem": torch.ones(1, 2)},
         postprocessing=FlattenSubKeysd("pred"),
-        val_handlers=[LatentsTableSaver(tmp_path / "latents.csv")],
+        val_handlers=[LatentsTableSaver(tmp_path / "latents.csv", salt="pepper")],
     ).run()
     header, row = read(tmp_path / "latents.csv")
     assert header == ["file", "subject", "x_mm", "y_mm", "z_mm", "z_0", "z_1"]
-    assert row[1:5] == ["sub-1", "5.000", "26.000", "36.000"]
+    assert row[1:5] == [Pseudonyms(tmp_path, "pepper")("sub-1"), "5.000", "26.000", "36.000"]
 
 
 def test_kept_attributes_have_columns_for_their_scores_before_and_after(tmp_path):

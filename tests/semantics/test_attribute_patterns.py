@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from earlier_files import loaded_without
 from scipy.optimize import minimize
 from torch.testing import assert_close
 
@@ -171,11 +172,7 @@ def test_the_file_keeps_the_patterns(attributes, z_sem, tmp_path):
 
 
 def test_a_file_without_patterns_is_read_and_says_what_it_lacks(attributes, z_sem, tmp_path):
-    attributes.save(tmp_path / "a.pt")
-    content = torch.load(tmp_path / "a.pt", weights_only=True)
-    del content["state_dict"]["pattern"]
-    torch.save(content, tmp_path / "a.pt")
-    loaded = AttributeDirections.load(tmp_path / "a.pt")
+    loaded = loaded_without("pattern", attributes, tmp_path / "a.pt")
     assert torch.equal(loaded.move_to(z_sem, "age", 50.0, "male"), attributes.move_to(z_sem, "age", 50.0, "male"))
     with pytest.raises(ValueError, match=r"pattern of 'age' is not known: .* Fit it again \(fit_attributes.yaml\), or"):
         loaded.move_to(z_sem, "age", 50.0, along="pattern")

@@ -29,6 +29,24 @@ def samples(count: int = 6, track_meta: bool = False) -> SeededDataset:
     return SeededDataset(data, Compose([RandDiffusionNoised("image", 1000)]), seed=3)
 
 
+def trainer_of(
+    network, device: str, dataset, scheduler, optimizer, epoch_length: int, batch_size: int, decollate: bool = True
+) -> SupervisedTrainer:
+    sampler = EndlessSampler(len(dataset), seed=5)
+    return SupervisedTrainer(
+        device=torch.device(device),
+        max_epochs=1,
+        epoch_length=epoch_length,
+        train_data_loader=DataLoader(dataset, batch_size=batch_size, sampler=sampler),
+        network=network,
+        optimizer=optimizer,
+        loss_function=torch.nn.MSELoss(),
+        inferer=DiffusionAutoencoderInferer(scheduler),
+        prepare_batch=SampledDiffusionPrepareBatch(scheduler),
+        decollate=decollate,
+    )
+
+
 @pytest.mark.parametrize("track_meta", [False, True], ids=["plain", "MetaTensor"])
 @pytest.mark.parametrize("prediction_type", list(TARGETS))
 def test_trainers_get_the_samples_noise_and_the_target_of_the_prediction_type(
@@ -41,18 +59,8 @@ def test_trainers_get_the_samples_noise_and_the_target_of_the_prediction_type(
     def watch(engine: SupervisedTrainer) -> None:
         seen.append({key: value.detach().clone() for key, value in engine.state.output.items()})
 
-    trainer = SupervisedTrainer(
-        device=torch.device(device),
-        max_epochs=1,
-        epoch_length=3,
-        train_data_loader=DataLoader(dataset, batch_size=2, sampler=EndlessSampler(len(dataset), seed=5)),
-        network=tiny_autoencoder,
-        optimizer=torch.optim.SGD(tiny_autoencoder.parameters(), lr=0.0),
-        loss_function=torch.nn.MSELoss(),
-        inferer=DiffusionAutoencoderInferer(scheduler),
-        prepare_batch=SampledDiffusionPrepareBatch(scheduler),
-        decollate=False,
-    )
+    optimizer = torch.optim.SGD(tiny_autoencoder.parameters(), lr=0.0)
+    trainer = trainer_of(tiny_autoencoder, device, dataset, scheduler, optimizer, 3, batch_size=2, decollate=False)
     trainer.add_event_handler(IterationEvents.LOSS_COMPLETED, watch)
     trainer.run()
 
@@ -80,17 +88,8 @@ def test_training_lowers_the_loss(tiny_autoencoder, device):
     scheduler = InvertibleDDIMScheduler()
     dataset = samples()
     losses = []
-    trainer = SupervisedTrainer(
-        device=torch.device(device),
-        max_epochs=1,
-        epoch_length=30,
-        train_data_loader=DataLoader(dataset, batch_size=6, sampler=EndlessSampler(len(dataset), seed=5)),
-        network=tiny_autoencoder,
-        optimizer=torch.optim.Adam(tiny_autoencoder.parameters(), lr=5e-3),
-        loss_function=torch.nn.MSELoss(),
-        inferer=DiffusionAutoencoderInferer(scheduler),
-        prepare_batch=SampledDiffusionPrepareBatch(scheduler),
-    )
+    optimizer = torch.optim.Adam(tiny_autoencoder.parameters(), lr=5e-3)
+    trainer = trainer_of(tiny_autoencoder, device, dataset, scheduler, optimizer, 30, batch_size=6)
     trainer.add_event_handler(
         Events.ITERATION_COMPLETED, lambda engine: losses.append(float(engine.state.output[0]["loss"]))
     )

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import warnings
+from itertools import islice
 from types import SimpleNamespace
 
 import pytest
@@ -12,13 +13,16 @@ from ignite.engine import Events
 from monai.data import DataLoader
 from monai.engines import SupervisedEvaluator
 from monai.optimizers import WarmupCosineSchedule
+from monai.transforms import Compose
 
+from monai_diffae.data import EndlessSampler, SeededDataset
 from monai_diffae.training import (
     DiffusionTrainer,
     EMAWarmUp,
     ForeachEMAHandler,
     GradientClippingHandler,
     RegularValidation,
+    SamplesToCome,
     resume_training,
     run_to_end,
     set_iteration,
@@ -53,13 +57,19 @@ class Run:
             max_epochs=options.pop("max_epochs", None) or -(-max_iterations // epoch_length),
             epoch_length=epoch_length,
             max_iterations=max_iterations,
-            train_data_loader=DataLoader(DATA, batch_size=1),
+            train_data_loader=self._loader(options.pop("sampler", None)),
             network=self.network,
             optimizer=self.optimizer,
             loss_function=lambda prediction, label: prediction.mean(),
             **options,
         )
         self.trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda engine: self.ends.append(engine.state.iteration))
+
+    @staticmethod
+    def _loader(sampler: EndlessSampler | None) -> DataLoader:
+        if sampler is None:
+            return DataLoader(DATA, batch_size=1)
+        return DataLoader(SeededDataset(DATA, Compose([]), seed=3), batch_size=2, sampler=sampler)
 
 
 @pytest.mark.parametrize(
@@ -210,3 +220,18 @@ def test_the_learning_rate_of_a_resumed_run_is_the_one_asked_for():
     for iteration in (0, 3, 5, 6):
         set_iteration(schedule, iteration)
         assert second.param_groups[0]["lr"] == (0.5 if iteration == 0 else 0.25)
+
+
+def test_a_trainer_that_is_run_again_takes_the_samples_that_follow(device):
+    """As in rounds of federated learning."""
+    sampler = EndlessSampler(len(DATA), seed=3)
+    expected = [index for _, index in islice(sampler, 12)]
+    run = Run(device, None, 2, max_epochs=1, sampler=sampler, train_handlers=[SamplesToCome(sampler, 2)])
+    seen = []
+    run.trainer.add_event_handler(
+        Events.ITERATION_COMPLETED, lambda engine: seen.extend(int(sample["image"][0]) for sample in engine.state.batch)
+    )
+    for epochs in (1, 2, 3):
+        run.trainer.state.max_epochs = epochs
+        run.trainer.run()
+    assert seen == expected

@@ -17,6 +17,7 @@ __all__ = ["Header", "is_dicom", "read_dataset", "read_header"]
 _TAGS = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "PatientID", "ImageType", "InstanceNumber")
 _TAGS += ("Rows", "Columns")
 _TAGS += ("NumberOfFrames", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
+_SPECTROSCOPY = "1.2.840.10008.5.1.4.1.1.4.2"  # has rows and columns of spectra
 _OVERLAYS = {
     "1.2.840.10008.5.1.4.1.1.66.4",  # segmentation
     "1.2.840.10008.5.1.4.1.1.66.7",  # label map
@@ -78,6 +79,7 @@ class Header:
         has_pixels: else it is a DICOMDIR, report, plan, structure set or the like.
         is_overlay: a segmentation or dose, which belongs to an image.
         is_localizer: a topogram, scout or localizer.
+        is_mosaic: one picture of all slices of a volume side by side, as Siemens has it.
         frames: their number.
         plane: rows, columns, spacing and directions, ``(10,)``; None without a place in the patient.
     """
@@ -89,6 +91,7 @@ class Header:
     has_pixels: bool
     is_overlay: bool
     is_localizer: bool
+    is_mosaic: bool
     frames: int
     plane: np.ndarray | None
 
@@ -114,9 +117,10 @@ def read_header(file: Path) -> Header:
             patient=str(tags.get("PatientID", "") or ""),
             series=str(tags.get("SeriesInstanceUID", "") or file.name),
             identity=identity if identity[0] else None,
-            has_pixels="Rows" in tags and "Columns" in tags,
+            has_pixels="Rows" in tags and "Columns" in tags and tags.get("SOPClassUID") != _SPECTROSCOPY,
             is_overlay=str(tags.get("SOPClassUID", "")) in _OVERLAYS,
             is_localizer="LOCALIZER" in (tags.get("ImageType") or ()),
+            is_mosaic="MOSAIC" in (tags.get("ImageType") or ()),
             frames=int(tags.get("NumberOfFrames", 1) or 1),
             plane=plane if plane is None or plane.shape == (10,) else None,
         )

@@ -57,6 +57,8 @@ class DicomReader(ImageReader):
                 raise ValueError(f"{file} has no pixels; it is a DICOMDIR, a report, a plan or the like")
             if "SegmentSequence" in dataset:
                 raise ValueError(f"{file} is a DICOM segmentation; convert it to NIfTI")
+            if "MOSAIC" in (dataset.get("ImageType") or ()):
+                raise ValueError(f"{file} is a mosaic of slices (Siemens); convert it to NIfTI, by dcm2niix say")
             of_file = planes_of(dataset, tell)
             planes += of_file
             frames += list(intensities(dataset, of_file, tell))

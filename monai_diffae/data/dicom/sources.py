@@ -23,8 +23,8 @@ def dicom_sources(files: Iterable[Path], passed: PassedOver) -> list[tuple[Path,
     """DICOM files as sources of images: a stack of slices is its folder, any other image its file.
 
     Left out, and counted, are files without pixels (DICOMDIR, reports, plans, structure sets), segmentations and doses,
-    topograms and localizers, copies of an image in one folder, slices that lie across the stack of their series, and
-    beside a stack what has no place in the patient (screenshots).
+    topograms and localizers, mosaics of slices, copies of an image in one folder, slices that lie across the stack of
+    their series, and beside a stack what has no place in the patient (screenshots).
 
     Returns:
         Path and PatientID (empty if there is none) of each.
@@ -71,6 +71,8 @@ def _grouped(folder: Path, headers: Sequence[Header], passed: PassedOver) -> tup
             passed.add("DICOM segmentations and doses, which are no images", header.file)
         elif header.is_localizer:
             passed.add("DICOM topograms and localizers", header.file)
+        elif header.is_mosaic:
+            passed.add("DICOM mosaics of slices (Siemens; dcm2niix converts them)", header.file)
         elif header.identity is not None and (header.series, *header.identity) in taken:
             passed.add("copies of DICOM images that are taken already", header.file)
         else:

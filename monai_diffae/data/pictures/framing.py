@@ -23,7 +23,21 @@ def _largest_crop(source: Sequence[int], aspect: Sequence[int]) -> tuple[int, in
     return rows, columns
 
 
-class CenterCropToAspectd(MapTransform):
+class _ToSpatialSize(MapTransform):
+    """What brings pictures, ``(C, rows, columns)``, nearer to rows and columns that are wanted."""
+
+    def __init__(self, keys: KeysCollection, spatial_size: Sequence[int]) -> None:
+        super().__init__(keys)
+        self.spatial_size = tuple(spatial_size)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        return dict(data) | {key: self._bring(data[key]) for key in self.key_iterator(dict(data))}
+
+    def _bring(self, picture: torch.Tensor) -> torch.Tensor:
+        raise NotImplementedError(f"{type(self).__name__} changes nothing.")
+
+
+class CenterCropToAspectd(_ToSpatialSize):
     """Crops pictures to the largest centred part of a given aspect ratio.
 
     Args:
@@ -31,18 +45,11 @@ class CenterCropToAspectd(MapTransform):
         spatial_size: rows and columns that have this ratio, those of the network.
     """
 
-    def __init__(self, keys: KeysCollection, spatial_size: Sequence[int]) -> None:
-        super().__init__(keys)
-        self.spatial_size = tuple(spatial_size)
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        d = dict(data)
-        for key in self.key_iterator(d):
-            d[key] = CenterSpatialCrop(_largest_crop(d[key].shape[1:], self.spatial_size))(d[key])
-        return d
+    def _bring(self, picture: torch.Tensor) -> torch.Tensor:
+        return CenterSpatialCrop(_largest_crop(picture.shape[1:], self.spatial_size))(picture)
 
 
-class ResizePictured(MapTransform):
+class ResizePictured(_ToSpatialSize):
     """Resizes pictures, bilinearly, and with anti-aliasing where they become smaller, as torchvision does.
 
     (The anti-aliasing of MONAI's ``Resized`` takes zeros beyond the edges, the mid-grey of [-1, 1], and so draws a
@@ -53,17 +60,10 @@ class ResizePictured(MapTransform):
         spatial_size: rows and columns to give them.
     """
 
-    def __init__(self, keys: KeysCollection, spatial_size: Sequence[int]) -> None:
-        super().__init__(keys)
-        self.spatial_size = tuple(spatial_size)
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        d = dict(data)
-        for key in self.key_iterator(d):
-            picture = convert_to_tensor(d[key], track_meta=False)
-            resized = F.interpolate(picture[None], self.spatial_size, mode="bilinear", antialias=True)[0]
-            d[key] = MetaTensor(resized).copy_meta_from(d[key]) if isinstance(d[key], MetaTensor) else resized
-        return d
+    def _bring(self, picture: torch.Tensor) -> torch.Tensor:
+        plain = convert_to_tensor(picture, track_meta=False)
+        resized = F.interpolate(plain[None], self.spatial_size, mode="bilinear", antialias=True)[0]
+        return MetaTensor(resized).copy_meta_from(picture) if isinstance(picture, MetaTensor) else resized
 
 
 class PasteIntoSourced(MapTransform):

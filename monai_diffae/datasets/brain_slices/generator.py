@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from monai_diffae.datasets.brain_slices.earlier_versions import add_missing_ventricles
 from monai_diffae.datasets.brain_slices.subjects import (
     INTENSITY_SCALE,
     SubjectFactors,
@@ -69,7 +68,7 @@ def generate_brain_slices(
         seed: of the whole data set.
         lesion_fraction: expected share of subjects with a lesion, in [0, 1].
         spacing: voxel size in mm, the same in all directions.
-        num_workers: processes; ``None`` for one a core.
+        num_workers: processes, 0 for none but this one; ``None`` for one a core, or for a few subjects none.
 
     Returns:
         Path of ``labels.csv``, written last: where it exists, the data set is complete.
@@ -103,7 +102,7 @@ def write_brain_slices(
         output_dir: a folder that does not exist yet or holds no ``labels.csv``.
         subjects: what to render, each under its own name (``dataclasses.replace`` makes variants of one).
         spacing: voxel size in mm, the same in all directions.
-        num_workers: processes; ``None`` for one a core.
+        num_workers: processes, 0 for none but this one; ``None`` for one a core, or for a few subjects none.
 
     Returns:
         Path of ``labels.csv``, written last: where it exists, the data set is complete.
@@ -130,16 +129,13 @@ def ensure_brain_slices(dataset_dir: str | os.PathLike, default_dir: str | os.Pa
 
     Args:
         dataset_dir: the folder that is asked for.
-        default_dir: the bundle's own; filled if it is the one asked for and its data set is not complete. One that an
-            earlier version completed gets the masks of the ventricles, which that did not write.
+        default_dir: the bundle's own; filled if it is the one asked for and its data set is not complete.
         generator_args: for :func:`generate_brain_slices`.
 
     Returns:
         ``dataset_dir``.
     """
-    known = {name: generator_args[name] for name in ("seed", "num_workers") if name in generator_args}
-    update = functools.partial(add_missing_ventricles, **known)
-    return ensure_data_set(dataset_dir, default_dir, generate_brain_slices, update, **generator_args)
+    return ensure_data_set(dataset_dir, default_dir, generate_brain_slices, **generator_args)
 
 
 def main() -> None:
@@ -150,5 +146,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--lesion_fraction", type=float, default=0.5)
     parser.add_argument("--spacing", type=float, default=2.0, help="voxel size in mm")
-    parser.add_argument("--num_workers", type=int, default=None, help="processes, one a core by default")
+    parser.add_argument(
+        "--num_workers",
+        type=int,
+        default=None,
+        help="processes; by default one a core, or none but this one for a few volumes",
+    )
     print(generate_brain_slices(**vars(parser.parse_args())))

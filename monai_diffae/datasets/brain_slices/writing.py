@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -18,38 +16,43 @@ from numpy.typing import DTypeLike
 from tqdm import tqdm
 
 from monai_diffae.datasets.brain_slices.subjects import SubjectFactors
+from monai_diffae.support.freed_memory import keep_freed_memory, kept_freed_memory
 
 __all__ = ["each_subject", "write_volume"]
 
 _Result = TypeVar("_Result")
 
-# Of glibc, read when a worker starts. Left to itself, it returns each volume to the system and spends two thirds of the
-# time on getting fresh pages.
-_KEEP_FREED_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**36), "MALLOC_TOP_PAD_": str(2**29)}
-
-
-@contextlib.contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
-    """Set variables for processes that start within; what the user has set stays."""
-    added = {name: value for name, value in variables.items() if name not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name in added:
-            del os.environ[name]
+_FEW = 12  # volumes in the time that a process takes to start
 
 
 def each_subject(
     do: Callable[[SubjectFactors], _Result], subjects: Sequence[SubjectFactors], num_workers: int | None, title: str
 ) -> list[_Result]:
-    """What ``do`` (which processes can be sent) returns for each subject, with a bar; a process each core if None."""
+    """What ``do`` returns for each subject, with a bar.
+
+    Args:
+        do: what processes can be sent.
+        subjects: each is given to it.
+        num_workers: processes; 0 for none but this one. ``None``: one a core, or for a few subjects none.
+        title: of the bar.
+    """
+    if num_workers is None and len(subjects) <= _FEW:
+        num_workers = 0
+
+    def with_bar(results: Iterable[_Result]) -> list[_Result]:
+        return list(tqdm(results, desc=title, unit="volume", total=len(subjects)))
+
+    if num_workers == 0:
+        with kept_freed_memory():
+            return with_bar(map(do, subjects))
     # Spawned, not forked: a fork of a process that has used torch's threads can hang.
-    with (
-        _environment(_KEEP_FREED_MEMORY),
-        ProcessPoolExecutor(num_workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool,
-    ):
-        return list(tqdm(pool.map(do, subjects), desc=title, unit="volume", total=len(subjects)))
+    with ProcessPoolExecutor(num_workers, get_context("spawn"), _start_worker) as pool:
+        return with_bar(pool.map(do, subjects))
+
+
+def _start_worker() -> None:
+    torch.set_num_threads(1)
+    keep_freed_memory()
 
 
 def write_volume(folder: Path, name: str, volume: MetaTensor, dtype: DTypeLike) -> None:

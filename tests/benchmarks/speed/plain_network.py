@@ -134,13 +134,8 @@ class PlainAutoencoder(nn.Module):
     def encode(self, image: torch.Tensor) -> torch.Tensor:
         return self.encoder(image)
 
-    def forward(
-        self,
-        x: torch.Tensor,
-        timesteps: torch.Tensor,
-        context: torch.Tensor | None = None,
-        image: torch.Tensor | None = None,
-    ) -> torch.Tensor:
+    def forward(self, x, timesteps, context=None, image=None) -> torch.Tensor:
+        """As :class:`~monai_diffae.networks.DiffusionAutoencoder`'s."""
         z_sem = self.encode(image) if context is None else context
         time = self.time_embed(timesteps.expand(len(x)))  # one a sample
         skips = []

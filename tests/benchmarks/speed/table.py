@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
+
+from monai_diffae.support.atomic_files import replacing
 
 from .rows import COLUMNS, Row
 
@@ -36,19 +37,16 @@ def shown(value: object) -> str:
 
 def write_text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        partial.write_text(text)
 
 
 def write_csv(path: Path, rows: list[Row]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "w", newline="") as file:
+    with replacing(path) as partial, open(partial, "w", newline="") as file:
         table = csv.DictWriter(file, COLUMNS, restval="")
         table.writeheader()
         table.writerows({name: shown(value) for name, value in row.items()} for row in rows)
-    os.replace(partial, path)
 
 
 def markdown(rows: list[Row]) -> str:

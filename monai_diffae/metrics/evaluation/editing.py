@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from monai_diffae.metrics.edit_response import monotonic_response
+from monai_diffae.metrics.evaluation.bench import EvaluationBench
+from monai_diffae.metrics.evaluation.codes import DecodingInferer
+from monai_diffae.metrics.evaluation.findings import Curve, Findings, Gallery, Measure
+from monai_diffae.metrics.evaluation.judging import Judge
+from monai_diffae.semantics import AttributeDirections
+
+__all__ = ["EditingSection"]
+
+_SHOWN = 4
+
+
+class EditingSection:
+    """Can an edit be trusted? Each attribute is moved by several strengths; a classifier of images says what became of
+    it and of the others.
+
+    Args:
+        bench: network and images.
+        attributes: opens the directions; only called when they are needed.
+        judge: tells attributes of images.
+        strengths: amounts of :meth:`~monai_diffae.semantics.AttributeDirections.move`, below and above 0.
+        names: attributes to edit; ``None`` for those that the judge tells.
+        num_images: to edit, of the chosen ones.
+        mask_key: of items, a mask outside of which edits should change nothing.
+
+    Raises:
+        ValueError: unless there are strengths on both sides of 0.
+    """
+
+    name = "editing"
+
+    def __init__(
+        self,
+        bench: EvaluationBench,
+        attributes: Callable[[], AttributeDirections],
+        judge: Judge,
+        strengths: Sequence[float] = (-0.6, -0.3, 0.3, 0.6),
+        names: Sequence[str] | None = None,
+        num_images: int = 16,
+        mask_key: str = "lesion_mask",
+    ) -> None:
+        if not strengths or not min(strengths) < 0 < max(strengths):
+            raise ValueError(f"strengths must lie on both sides of 0, got {list(strengths)}.")
+        self.bench, self.attributes, self.judge = bench, attributes, judge
+        self.strengths = sorted(strengths)
+        self.names, self.num_images, self.mask_key = names, num_images, mask_key
+
+    def measure(self) -> Findings:
+        """Edits of all attributes that both the directions and the judge know."""
+        found = Findings(
+            self.name,
+            "Editing",
+            "What a classifier that was trained on real images sees in edited ones: the share of images that change "
+            "sides, or the slope of a quantity; whether it follows the strength; and what happens to the other "
+            "attributes, in standard deviations of what it sees in the unedited images. Extrapolation is how far "
+            "edited codes lie outside the scores of the training, in standard deviations.",
+        )
+        try:
+            directions = self.attributes()
+        except FileNotFoundError as error:
+            found.skipped["edits"] = str(error)
+            return found
+        network, why = self.judge.network()
+        if network is None:
+            found.skipped["edits"] = why
+            return found
+        for name, scores in self.judge.accuracy().items():
+            found.add_scores(f"the classifier of images, {name}", scores)
+        wanted = list(network.names) if self.names is None else list(self.names)
+        for name in wanted:
+            if name not in directions.names or name not in network.names:
+                found.skipped[f"edits of {name}"] = (
+                    f"the directions know {', '.join(directions.names)}, the classifier {', '.join(network.names)}"
+                )
+                continue
+            self._edit(found, directions, network, name)
+        return found
+
+    def _edit(self, found: Findings, directions: AttributeDirections, network: torch.nn.Module, name: str) -> None:
+        bench, codes = self.bench, self.bench.codes()
+        count = min(self.num_images, len(codes["z_sem"]))
+        z_sem, x_T, plain = (codes[key][:count] for key in ("z_sem", "x_T", "reconstruction"))
+        decode = DecodingInferer(bench.inferer)
+        moved = [directions.move(z_sem, name, strength) for strength in self.strengths]
+        edits = [
+            bench.run(decode, x_T, f"{name} {strength:+g}", z_sem=z)["decoded"]
+            for strength, z in zip(self.strengths, moved)
+        ]
+        place = self.strengths_with_zero.index(0.0)
+        edits.insert(place, plain)
+        seen = np.stack([self.judge.seen(images) for images in edits], axis=1)  # (N, S, K)
+        k = network.names.index(name)
+        of, own = f"{name}, {count} images", seen[:, :, k]
+        before = own[:, place]
+        if network.kinds[k] == "binary":
+            for word, side, end in (("added", before <= 0, -1), ("removed", before > 0, 0)):
+                if not side.any():
+                    found.skipped[f"{name} {word}"] = "no image is on the other side"
+                    continue
+                changed = (own[side, end] > 0) != (before[side] > 0)
+                strength = self.strengths_with_zero[end]
+                found.add(f"share with it {word}", f"{name} {strength:+g}", changed.mean(), count=int(side.sum()))
+        else:
+            slope = np.polyfit(self.strengths_with_zero, own.mean(axis=0), 1)[0]
+            found.add("slope of what is seen", of, slope, unit="per strength")
+        for measure, value in monotonic_response(self.strengths_with_zero, own).items():
+            found.add(f"response: {measure}", of, value, count=count)
+        others = [j for j in range(len(network.names)) if j != k]
+        deviation = seen[:, place].std(axis=0)
+        for j in others:
+            if deviation[j] > 0:
+                change = np.abs(seen[:, [0, -1], j] - seen[:, [place], j]).mean() / deviation[j]
+                found.add(f"change of {network.names[j]}", of, change, unit="standard deviations", count=count)
+        scores = torch.stack([directions.scores(z)[:, directions.index(name)] for z in (moved[0], moved[-1])])
+        outside = directions.extrapolation(name, scores)
+        if not outside.isnan().any():
+            found.measures.append(Measure.over_images("extrapolation", of, outside.flatten(), "standard deviations"))
+        self._outside_mask(found, of, plain, edits[-1])
+        titles = ["reconstruction" if s == 0 else f"{name} {s:+g}" for s in self.strengths_with_zero]
+        rows = range(min(_SHOWN, count))
+        found.galleries.append(
+            Gallery(f"edits of {name}", titles, [[edit[i] for edit in edits] for i in rows], [""] * len(rows))
+        )
+        found.curves.append(
+            Curve("response", name, self.strengths_with_zero, own.mean(axis=0).tolist(), "strength", "seen (mean)")
+        )
+
+    @property
+    def strengths_with_zero(self) -> list[float]:
+        """In ascending order; 0 is the reconstruction."""
+        return sorted({*self.strengths, 0.0})
+
+    def _outside_mask(self, found: Findings, of: str, plain: torch.Tensor, edit: torch.Tensor) -> None:
+        ratios = []
+        for item, before, after in zip(self.bench.chosen["items"], plain, edit):
+            mask = item.get(self.mask_key)
+            if mask is None or not (mask > 0.5).any() or bool((mask > 0.5).all()):
+                continue
+            squared, inside = (after - before).square(), torch.as_tensor(mask > 0.5).expand_as(before)
+            ratios.append(float(squared[~inside].sum() / squared.sum().clamp(min=1e-12)))
+        if ratios:
+            found.add("share of the squared change outside the mask", of, float(np.mean(ratios)), count=len(ratios))
+        else:
+            found.skipped["change outside a mask"] = f"the images have no mask {self.mask_key!r}"

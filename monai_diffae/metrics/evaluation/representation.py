@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+import torch.nn as nn
+
+from monai_diffae.inferers import SemanticGapInferer
+from monai_diffae.metrics.baselines import untrained_copy
+from monai_diffae.metrics.dimensions import effective_dimension
+from monai_diffae.metrics.disentanglement import dci, total_auroc_difference
+from monai_diffae.metrics.evaluation.bench import EvaluationBench
+from monai_diffae.metrics.evaluation.findings import Curve, Findings
+from monai_diffae.metrics.linear_probe import LabelledFeatures, linear_probe
+from monai_diffae.metrics.scores import infer_kind
+from monai_diffae.support.randomness import derive_seed
+
+__all__ = ["RepresentationSection"]
+
+_MAIN = {"binary": "auroc", "classes": "accuracy", "continuous": "r2"}
+
+
+class RepresentationSection:
+    """Does z_sem mean something? Linear probes for every label, beside simpler features of the same images;
+    disentanglement, effective dimension and semantic gap.
+
+    Args:
+        bench: network and images.
+        kinds: ``binary``, ``classes`` or ``continuous`` by label; those not named are binary if 0 and 1, else
+            continuous.
+        shares: of the training subjects whose labels probes may use.
+        imagenet_encoder: network from ``(B, 3, height, width)`` images in [-1, 1] to vectors, from a package that
+            carries its weights; ``None`` for none.
+        num_draws: of the bootstrap.
+    """
+
+    name = "representation"
+
+    def __init__(
+        self,
+        bench: EvaluationBench,
+        kinds: Mapping[str, str] | None = None,
+        shares: Sequence[float] = (1.0, 0.1, 0.01),
+        imagenet_encoder: nn.Module | None = None,
+        num_draws: int = 200,
+    ) -> None:
+        self.bench, self.kinds, self.shares = bench, dict(kinds or {}), list(shares)
+        self.imagenet_encoder, self.num_draws = imagenet_encoder, num_draws
+
+    def measure(self) -> Findings:
+        """All of it, over all held-out images."""
+        bench = self.bench
+        found = Findings(
+            self.name,
+            "Representation",
+            "What a linear model reads off z_sem, of subjects that it was not fitted to"
+            + (" (cross-validated over the subjects of the held-out images)." if bench.train is None else ".")
+            + " Intervals come from drawing subjects. z_sem is worth its training where it beats the principal "
+            "components and the untrained encoder.",
+        )
+        encoders = self._encoders(found)
+        heldout, labels, groups = bench.heldout.features(encoders, bench.batch_size, "encode held-out images")
+        train = None
+        if bench.train is not None and bench.heldout.attributes:
+            train = bench.train.features(encoders, bench.batch_size, "encode training images")
+        if not bench.heldout.attributes:
+            found.skipped["linear probes, DCI and TAD"] = "no labels were given (labels_file)"
+        for name in bench.heldout.attributes:
+            for encoder, features in heldout.items():
+                data = LabelledFeatures(features, labels[name], _numbered(groups))
+                basis = None
+                if train is not None:
+                    basis = LabelledFeatures(train[0][encoder], train[1][name], _numbered(train[2]))
+                self._probe(found, name, encoder, data, basis)
+        if bench.heldout.attributes:
+            numbers = {name: values for name, values in labels.items() if self.kinds.get(name) != "classes"}
+            self._disentanglement(found, heldout["z_sem"], numbers)
+        for name, value in effective_dimension(torch.from_numpy(heldout["z_sem"])).items():
+            found.add(name, f"z_sem ({heldout['z_sem'].shape[1]})", value, count=len(groups))
+        self._semantic_gap(found)
+        return found
+
+    def _encoders(self, found: Findings) -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
+        bench = self.bench
+        components = bench.components
+        encoders = {"z_sem": bench.encode, f"{components.num_components} principal components": components.encode}
+        try:
+            untrained = untrained_copy(bench.network.encoder, bench.seed)
+        except (AttributeError, ValueError) as error:
+            found.skipped["untrained encoder"] = str(error)
+        else:
+            encoders["untrained encoder"] = lambda images: untrained(images.to(bench.device))
+        if self.imagenet_encoder is None:
+            found.skipped["ImageNet encoder"] = "no imagenet_encoder was given; nothing is downloaded"
+        elif bench.chosen["image"].ndim != 4:
+            found.skipped["ImageNet encoder"] = "the images are volumes"
+        else:
+            network = self.imagenet_encoder.to(bench.device).eval()
+            encoders["ImageNet encoder"] = lambda images: _in_colour(network, images.to(bench.device))
+        return {name: torch.no_grad()(encode) for name, encode in encoders.items()}
+
+    def _probe(
+        self, found: Findings, name: str, encoder: str, data: LabelledFeatures, train: LabelledFeatures | None
+    ) -> None:
+        kind, counts, scores_of_shares = self.kinds.get(name), [], []
+        for share in self.shares:
+            of = f"{name}, {encoder}" + ("" if share == 1 else f", {share:.0%} of the labels")
+            try:
+                probe = linear_probe(data, train, kind, share, self.bench.seed)
+            except ValueError as error:
+                found.skipped[f"probe of {of}"] = str(error)
+                continue
+            scores = probe.scores()
+            intervals = probe.intervals(self.num_draws, self.bench.seed) if share == 1 else None
+            found.add_scores(of, scores, intervals, len(probe.labels))
+            counts.append(probe.num_train)
+            scores_of_shares.append(scores[_MAIN[probe.kind]])
+            main = _MAIN[probe.kind]
+        if len(counts) > 1:
+            found.curves.append(Curve(f"labels of {name}", encoder, counts, scores_of_shares, "labelled images", main))
+
+    @staticmethod
+    def _disentanglement(found: Findings, z_sem: np.ndarray, labels: Mapping[str, np.ndarray]) -> None:
+        known = ~np.isnan(np.stack([*labels.values(), z_sem[:, 0]])).any(axis=0)
+        varying = {name: values[known] for name, values in labels.items() if len(np.unique(values[known])) > 1}
+        if len(varying) < 2:
+            found.skipped["DCI"] = "it needs two labels that vary over the same images"
+        else:
+            of = f"z_sem, {', '.join(varying)}"
+            found.add_scores(of, {f"DCI {k}": v for k, v in dci(z_sem[known], varying).items()}, count=int(known.sum()))
+        binary = {name: values for name, values in varying.items() if infer_kind(values) == "binary"}
+        if not binary:
+            found.skipped["TAD"] = "it needs binary labels that vary over the same images"
+        else:
+            scores = total_auroc_difference(z_sem[known], binary)
+            of = f"z_sem, {', '.join(binary)}"
+            found.add("TAD", of, scores["tad"], count=int(known.sum()))
+            found.add("attributes captured by one number", of, scores["captured"], unit=f"of {len(binary)}")
+
+    def _semantic_gap(self, found: Findings) -> None:
+        """Noise loss with z_sem of another image over that with the right one, at seeded noise and timesteps."""
+        bench, images = self.bench, self.bench.chosen["image"]
+        scheduler = bench.inferer.scheduler
+        inferer = SemanticGapInferer(scheduler, bench.inferer.precision)
+        errors = {"prediction": 0.0, "shuffled_prediction": 0.0}
+        for start in range(0, len(images), bench.batch_size):
+            part = images[start : start + bench.batch_size]
+            if len(part) < 2:
+                continue
+            generator = torch.Generator().manual_seed(derive_seed(bench.seed, start, 1))
+            noise = torch.randn(part.shape, generator=generator)
+            timesteps = torch.randint(scheduler.num_train_timesteps, (len(part),), generator=generator)
+            inputs = [x.to(bench.device) for x in (part, noise, timesteps)]
+            results = inferer(inputs[0], bench.network, *inputs[1:])
+            target = inputs[1]
+            if str(scheduler.prediction_type) == "sample":
+                target = inputs[0]
+            elif str(scheduler.prediction_type) == "v_prediction":
+                target = scheduler.get_velocity(*inputs)
+            for name in errors:
+                errors[name] += float((results[name] - target).square().sum())
+        if errors["prediction"] == 0:
+            found.skipped["semantic gap"] = "it needs batches of two images or more"
+        else:
+            gap = errors["shuffled_prediction"] / errors["prediction"]
+            found.add("semantic gap", "noise loss with z_sem of another image", gap, count=len(images))
+
+
+def _numbered(groups: np.ndarray) -> np.ndarray:
+    return np.unique(groups, return_inverse=True)[1]
+
+
+def _in_colour(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    return network(images if images.shape[1] == 3 else images[:, :1].expand(-1, 3, -1, -1)).flatten(1)

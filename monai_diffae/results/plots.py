@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plots of an evaluation's curves and distributions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from matplotlib.figure import Figure
+
+from monai_diffae.support.atomic_files import replacing
+
+__all__ = ["PlottedCurve", "save_plot"]
+
+
+class PlottedCurve(Protocol):
+    """A line with its axes' titles, as :mod:`monai_diffae.metrics.evaluation` finds them."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    x_title: str
+    y_title: str
+
+
+def save_plot(path: Path, curves: Sequence[PlottedCurve]) -> None:
+    """Lines with their points in one plot, a PNG file that appears when it is complete. Missing folders are made.
+
+    The x axis is logarithmic where all x are positive and span more than a factor of 5.
+    """
+    figure = Figure(figsize=(6, 3.8), dpi=110, layout="constrained")
+    axes = figure.subplots()
+    for curve in curves:
+        axes.plot(curve.x, curve.y, marker="o", label=curve.label)
+    places = [x for curve in curves for x in curve.x]
+    if min(places) > 0 and max(places) > 5 * min(places):
+        axes.set_xscale("log")
+    axes.set_xlabel(curves[0].x_title, parse_math=False)
+    axes.set_ylabel(curves[0].y_title, parse_math=False)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    with replacing(path) as partial:
+        figure.savefig(partial, format="png", dpi="figure")

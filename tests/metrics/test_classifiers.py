@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import pytest
+import torch
+
+from monai_diffae.metrics.evaluation import ClassifierScore, open_classifier
+
+
+class Outputs(torch.nn.Module):
+    """As many logits as it is asked for: the mean times 1, 2, ..."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.register_buffer("factors", torch.arange(1.0, count + 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mean(dim=(1, 2, 3))[:, None] * self.factors
+
+
+def test_one_output_is_the_score():
+    images = torch.rand(3, 1, 4, 4)
+    torch.testing.assert_close(ClassifierScore(Outputs(1))(images), images.mean(dim=(1, 2, 3)))
+    flat = torch.nn.Sequential(Outputs(1), torch.nn.Flatten(0))
+    torch.testing.assert_close(ClassifierScore(flat)(images), images.mean(dim=(1, 2, 3)))
+
+
+def test_score_of_a_class_is_the_log_of_its_odds():
+    images = torch.rand(3, 1, 4, 4)
+    probability = Outputs(3)(images).softmax(dim=1)[:, 2]
+    expected = (probability / (1 - probability)).log()
+    torch.testing.assert_close(ClassifierScore(Outputs(3), 2, softmax=True)(images), expected)
+
+
+def test_images_are_brought_to_its_range():
+    images = torch.tensor([-1.0, 0.0, 1.0]).reshape(3, 1, 1, 1)
+    assert ClassifierScore(Outputs(1), value_range=(0, 255))(images).tolist() == [0, 127.5, 255]
+
+
+@pytest.mark.parametrize(("count", "index", "softmax"), [(2, 2, False), (1, 0, True), (2, -1, False)])
+def test_an_output_that_is_not_there_is_refused(count, index, softmax):
+    with pytest.raises(ValueError, match=f"{count} outputs"):
+        ClassifierScore(Outputs(count), index, softmax)(torch.zeros(1, 1, 2, 2))
+
+
+def test_files_with_their_network_are_opened(tmp_path):
+    images = torch.rand(2, 1, 4, 4)
+    torch.jit.script(Outputs(2)).save(str(tmp_path / "c.ts"))
+    torch.export.save(torch.export.export(Outputs(2), (images,)), tmp_path / "c.pt2")
+    for name in ("c.ts", "c.pt2"):
+        torch.testing.assert_close(open_classifier(tmp_path / name)(images), Outputs(2)(images))
+
+
+def test_other_files_are_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no classifier"):
+        open_classifier(tmp_path / "none.ts")
+    torch.save(Outputs(1).state_dict(), tmp_path / "weights.pt")
+    with pytest.raises(ValueError, match="need their network"):
+        open_classifier(tmp_path / "weights.pt")
