@@ -24,6 +24,8 @@ def fresh_pages() -> int:
 def no_options(monkeypatch):
     for name in ("MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_", "MALLOC_ARENA_MAX"):
         monkeypatch.delenv(name, raising=False)
+    with kept_freed_memory():
+        pass  # its end undoes what an earlier test has left on in this process
 
 
 @needs_glibc
