@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ __all__ = ["pictures_among", "volumes_among"]
 # What lies beside images and is none: tables, texts, settings, weights. Not worth a word.
 _BESIDE = {".csv", ".tsv", ".json", ".jsonl", ".txt", ".md", ".rst", ".yaml", ".yml", ".toml", ".ini", ".xml", ".html"}
 _BESIDE |= {".bval", ".bvec", ".log", ".pt", ".pth", ".parquet", ".xlsx", ".pdf", ".py", ".ipynb", ".sh"}
+_EXTENSION = re.compile(r"\.[a-z][a-z0-9_]{0,9}(\.[a-z0-9]{1,3})?")
 _OF_PREVIEWS = {".jpg", ".jpeg", ".webp", ".bmp", ".gif"}
 _BESIDE_NAMES = {"readme", "license", "licence", "changes", "changelog", "version", ".bidsignore"}
 
@@ -121,4 +123,5 @@ def _pass_over(file: Path, passed: PassedOver) -> None:
     elif not extension and not file.stat().st_size:
         passed.add("empty files", file)
     else:
-        passed.add(f"files of a format that is not read ({extension or 'no extension'})", file)
+        kind = extension if _EXTENSION.fullmatch(extension) else "no extension"  # 1.2.840.10008 has none
+        passed.add(f"files of a format that is not read ({kind})", file)

@@ -3,6 +3,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,11 +28,29 @@ def seeded(seed: int, device: str | torch.device = "cpu") -> Iterator[None]:
 
     Args:
         seed: a non-negative integer.
-        device: whose generator is put back, beside that of the CPU.
+        device: whose generator is meant, beside that of the CPU.
     """
-    device = torch.device(device)
-    accelerated = device.type not in ("cpu", "meta")
-    options = {"device_type": device.type} if accelerated else {}
-    with torch.random.fork_rng([device] if accelerated else [], **options):
-        torch.manual_seed(seed)
+    generators = _global_generators(torch.device(device))
+    states = [generator.get_state() for generator in generators]
+    try:
+        for generator in generators:
+            generator.manual_seed(seed)
         yield
+    finally:
+        for generator, state in zip(generators, states):
+            generator.set_state(state)
+
+
+def _global_generators(device: torch.device) -> list[Any]:
+    """Those that an operation on the device can draw from: the CPU's and its own, if it has one."""
+    generators = [torch.default_generator]
+    if device.type == "mps":
+        mps = torch.mps
+        generators.append(
+            SimpleNamespace(get_state=mps.get_rng_state, set_state=mps.set_rng_state, manual_seed=mps.manual_seed)
+        )
+    elif device.type not in ("cpu", "meta"):
+        module = torch.get_device_module(device)
+        if own := getattr(module, "default_generators", ()):
+            generators.append(own[module.current_device() if device.index is None else device.index])
+    return generators

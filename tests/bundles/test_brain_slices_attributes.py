@@ -147,7 +147,7 @@ def test_a_factor_is_brought_to_values_and_the_lesion_kept(brains, weights, fitt
         num_inversion_steps=2,
         progress=False,
     )
-    assert workflow.inferer.keep == ["lesion"]
+    assert list(workflow.inferer.edit.keep) == ["lesion"]
     rows = read_table(tmp_path / "edits.csv")
     assert len(rows) == 2 * 2 * SUBJECTS
     assert list(rows[0]) == [

@@ -44,7 +44,7 @@ def weights(tmp_path_factory) -> Path:
 def command(volumes: Path, weights: Path, out: Path, device: str, **options) -> list[str]:
     words = ["monai.bundle", "run", "--bundle_root", str(BUNDLE)]
     words += ["--config_file", str(CONFIGS / "inference.yaml")]
-    options = {**OPTIONS, "dataset_dir": volumes, "output_dir": out, "ckpt_path": weights, **options}
+    options = {**OPTIONS, "salt": "a", "dataset_dir": volumes, "output_dir": out, "ckpt_path": weights, **options}
     options["device"] = device
     return words + [word for name, value in options.items() for word in (f"--{name}", str(value))]
 

@@ -125,7 +125,7 @@ def test_converted_attributes_manipulate(faces, converted, tmp_path):
         num_inversion_steps=5,
         progress=False,
     )
-    assert workflow.inferer.attribute == "Smiling"
+    assert workflow.inferer.edit.attribute == "Smiling"
     assert len(list(tmp_path.rglob("*_edit.png"))) == 4
     assert (tmp_path / "figures" / "manipulation.png").exists()
 

@@ -21,7 +21,7 @@ from monai_diffae.support.pseudonyms import Pseudonyms
 
 OPTIONS = {"z_dim": 8, "num_inference_steps": 2, "num_inversion_steps": 2, "batch_size": 2}
 TRAINING = {"max_iterations": 2, "epoch_length": 2, "val_interval": 1, "num_workers": 0, "val_fraction": 0.4}
-INFERENCE = {"image_size": 16, "inversion": "explicit", "progress": False}
+INFERENCE = {"foreground_threshold": 0, "image_size": 16, "inversion": "explicit", "progress": False}
 COUNT, SHAPE = 5, (22, 18, 20)
 AFFINE = np.array([[0, 0, -9.0, 80], [9.0, 0, 0, -95], [0, -9.0, 0, 70], [0, 0, 0, 1]])  # turned and flipped axes
 
@@ -120,7 +120,7 @@ def test_volumes_are_edited_in_the_grid_of_their_source(bundle, trained, attribu
 
 
 def test_an_interrupted_run_goes_on_with_the_volumes_that_are_missing(bundle, trained, tmp_path):
-    names, out, options = ("inference", "volumes"), tmp_path / "out", trained | {"batch_size": 1}
+    names, out, options = ("inference", "volumes"), tmp_path / "out", trained | {"batch_size": 1, "salt": "a"}
     whole = bundle.run(*names, output_dir=str(tmp_path / "whole"), **options)
     workflow = bundle.workflow(*names, output_dir=str(out), **options)
 

@@ -378,6 +378,8 @@ def test_what_is_no_image_beside_a_series_is_left_out(tmp_path, said):
     segmentation = image(random_pixels(2, 4, 5, dtype=np.uint8), SOPClassUID="1.2.840.10008.5.1.4.1.1.66.4")
     save(segmentation, tmp_path / "segmentation")
     save(image(random_pixels(4, 5), SOPClassUID="1.2.840.10008.5.1.4.1.1.481.2", NumberOfFrames=1), tmp_path / "dose")
+    film = image(random_pixels(3, 4, 5, dtype=np.uint8), NumberOfFrames=3, ImagePositionPatient=None)
+    save(film, tmp_path / "film")
     spectra = without_pixels("1.2.840.10008.5.1.4.1.1.4.2")
     spectra.Rows, spectra.Columns = 2, 2
     save(spectra, tmp_path / "spectra")
@@ -391,6 +393,7 @@ def test_what_is_no_image_beside_a_series_is_left_out(tmp_path, said):
     np.testing.assert_array_equal(load(tmp_path)[0].transpose(2, 1, 0), pixels)
     assert sorted(line.removeprefix(f"{tmp_path}: left out DICOM ").split(", e.g.")[0] for line in said()) == [
         "files without pixels (DICOMDIR, reports, plans and the like): 5",
+        "films (frames without places in the patient): 1",
         "images without a place in the patient beside a series (screenshots): 1",
         "mosaics of slices (Siemens; dcm2niix converts them): 1",
         "segmentations and doses, which are no images: 2",
@@ -426,6 +429,16 @@ def test_two_stacks_in_a_folder_are_refused_and_a_single_slice_of_another_series
         save(d, tmp_path / "a" / f"other{k}")
     with pytest.raises(ValueError, match=r"a holds 3 DICOM series with 2 stacks of slices \(3, 2 slices\)"):
         find_volumes(tmp_path)
+
+
+def test_many_slices_of_as_many_directions_are_images_each(tmp_path):
+    angles = np.linspace(0, np.pi, 40, endpoint=False)
+    for k, angle in enumerate(angles):
+        directions = [np.cos(angle), np.sin(angle), 0, 0, 0, -1]
+        save(
+            image(random_pixels(4, 5), ImageOrientationPatient=[f"{x:.9g}" for x in directions]), tmp_path / f"{k:02d}"
+        )
+    assert found(tmp_path) == [f"{k:02d}" for k in range(40)]
 
 
 @pytest.mark.parametrize("tags", [{"PatientID": None}, {}])

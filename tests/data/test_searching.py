@@ -248,6 +248,14 @@ def test_formats_that_are_not_read_are_named(tmp_path, said):
     ]
 
 
+def test_names_with_dots_are_one_kind_of_file(tmp_path, said):
+    touch(tmp_path, "a.nii")
+    for k in range(30):
+        (tmp_path / f"1.2.840.{k}").write_bytes(b"no DICOM")
+    assert len(find_volumes(tmp_path)) == 1
+    assert said(tmp_path) == ["files of a format that is not read (no extension): 30, e.g. 1.2.840.0"]
+
+
 def test_volumes_among_pictures_are_named(tmp_path, said):
     touch(tmp_path, "a.png", "b.nii.gz", "c.dcm", "d.svg", "e.nii")
     assert found(find_images(tmp_path), tmp_path) == ["a.png"]
@@ -321,9 +329,8 @@ def test_every_configuration_that_searches_a_folder_leaves_out_its_output_dir():
     assert len(texts) >= 12
     for text in texts:
         for call in re.findall(r"find_(?:volumes|images)\(.*?@subject_pattern[^)]*\)", text, re.DOTALL):
-            assert re.search(r"@subject_pattern,\s+@output_(dir|folder)\)$", call), call
-        assert len(re.findall(r"find_(?:volumes|images)\(", text)) == len(
-            re.findall(r"@subject_pattern,\s+@output", text)
-        )
+            assert re.search(r"@subject_pattern,\s+(output_dir=)?@output_(dir|folder)\)$", call), call
+        for call in re.finditer(r"find_(?:volumes|images)\(", text):
+            assert re.search(r"@output_(dir|folder)\b", text[call.end() : call.end() + 300]), text[call.start() :][:300]
     for file in bundles.glob("*/configs/inference.*"):
         assert re.search(r"output_folders\.mark_output_folder\(@evaluator, @output_(dir|folder)\)", file.read_text())

@@ -180,7 +180,6 @@ def test_lesion_fraction_decides_about_lesions_and_nothing_else(lesion_fraction,
 def test_command_line_makes_the_same_volume_with_other_workers_over_an_interrupted_run(data_set, tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "sub-0000.nii.gz").write_bytes(b"cut off")
-    (tmp_path / "labels.csv.partial").write_text("file\n")
     command = ["monai_diffae.datasets.brain_slices", "--output_dir", str(tmp_path)]
     command += ["--num_subjects", "1", "--seed", str(SEED), "--spacing", str(SPACING), "--num_workers", "1"]
     result = run_module(*command)

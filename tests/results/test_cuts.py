@@ -77,7 +77,7 @@ def test_a_series_of_volumes_is_spread_over_columns_and_the_extremes_are_shown(t
         for k in range(5)
     ]
     figure = draw(tmp_path, device, items, rank_by="rank", max_rows=2)
-    np.testing.assert_allclose(figure.shape[:2], (110 * (1.65 * 6 + 0.4 + 2 * LINE), 110 * (1.6 * 4 + 0.9)), atol=1)
+    np.testing.assert_allclose(figure.shape[:2], (110 * (1.65 * 6 + 0.4 + LINE), 110 * (1.6 * 4 + 0.9)), atol=1)
     half = len(figure) // 2  # the highest above: its third edit is red, the lowest has none
     assert red(figure[:half]).all()
     assert not red(figure[half:]).any()

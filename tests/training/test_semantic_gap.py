@@ -114,7 +114,7 @@ def test_a_decoder_that_learns_from_z_sem_has_a_gap_over_1_and_no_warning(tiny_a
     assert evaluator.state.metrics["semantic_gap"] > 1.5
     assert not [r for r in caplog.records if "monai_diffae" in r.name]
     rows = read_rows(tmp_path / "log.csv")
-    assert float(rows[1]["val_noise_semantic_gap"]) == pytest.approx(evaluator.state.metrics["semantic_gap"], abs=1e-5)
+    assert float(rows[1]["val_noise_semantic_gap"]) == pytest.approx(evaluator.state.metrics["semantic_gap"], rel=1e-4)
     assert all(float(row["encoder_grad_norm"]) > 0 for row in rows)
 
 

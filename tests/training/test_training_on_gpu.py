@@ -48,6 +48,7 @@ def trained(network: torch.nn.Module, device: str, batches: list, loss: str) -> 
         inferer=inferer if noise_loss else PredictedImageInferer(inferer),
         prepare_batch=(SampledDiffusionPrepareBatch if noise_loss else PredictedImagePrepareBatch)(scheduler),
         decollate=False,
+        seed=3,
         train_handlers=[
             GradientNormRecorder(network.encoder),
             GradientClippingHandler(1.0),

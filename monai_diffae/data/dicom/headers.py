@@ -17,6 +17,8 @@ __all__ = ["Header", "is_dicom", "read_dataset", "read_header"]
 _TAGS = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "PatientID", "ImageType", "InstanceNumber")
 _TAGS += ("Rows", "Columns")
 _TAGS += ("NumberOfFrames", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
+_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")  # of enhanced files
+_TAGS += _GROUPS
 _SPECTROSCOPY = "1.2.840.10008.5.1.4.1.1.4.2"  # has rows and columns of spectra
 _OVERLAYS = {
     "1.2.840.10008.5.1.4.1.1.66.4",  # segmentation
@@ -80,6 +82,7 @@ class Header:
         is_overlay: a segmentation or dose, which belongs to an image.
         is_localizer: a topogram, scout or localizer.
         is_mosaic: one picture of all slices of a volume side by side, as Siemens has it.
+        is_film: frames that have no places.
         frames: their number.
         plane: rows, columns, spacing and directions, ``(10,)``; None without a place in the patient.
     """
@@ -92,6 +95,7 @@ class Header:
     is_overlay: bool
     is_localizer: bool
     is_mosaic: bool
+    is_film: bool
     frames: int
     plane: np.ndarray | None
 
@@ -104,6 +108,7 @@ def read_header(file: Path) -> Header:
     """
     try:
         tags = read_dataset(file, stop_before_pixels=True, specific_tags=list(_TAGS))
+        frames = int(tags.get("NumberOfFrames", 1) or 1)
         plane = None
         if "ImagePositionPatient" in tags and "ImageOrientationPatient" in tags:
             spacing = tags.get("PixelSpacing") or (1, 1)
@@ -121,7 +126,8 @@ def read_header(file: Path) -> Header:
             is_overlay=str(tags.get("SOPClassUID", "")) in _OVERLAYS,
             is_localizer="LOCALIZER" in (tags.get("ImageType") or ()),
             is_mosaic="MOSAIC" in (tags.get("ImageType") or ()),
-            frames=int(tags.get("NumberOfFrames", 1) or 1),
+            is_film=frames > 1 and not any(name in tags for name in _GROUPS),
+            frames=frames,
             plane=plane if plane is None or plane.shape == (10,) else None,
         )
     except ImportError:

@@ -23,8 +23,8 @@ def dicom_sources(files: Iterable[Path], passed: PassedOver) -> list[tuple[Path,
     """DICOM files as sources of images: a stack of slices is its folder, any other image its file.
 
     Left out, and counted, are files without pixels (DICOMDIR, reports, plans, structure sets), segmentations and doses,
-    topograms and localizers, mosaics of slices, copies of an image in one folder, slices that lie across the stack of
-    their series, and beside a stack what has no place in the patient (screenshots).
+    topograms and localizers, films, mosaics of slices, copies of an image in one folder, slices that lie across the
+    stack of their series, and beside a stack what has no place in the patient (screenshots).
 
     Returns:
         Path and PatientID (empty if there is none) of each.
@@ -71,6 +71,8 @@ def _grouped(folder: Path, headers: Sequence[Header], passed: PassedOver) -> tup
             passed.add("DICOM segmentations and doses, which are no images", header.file)
         elif header.is_localizer:
             passed.add("DICOM topograms and localizers", header.file)
+        elif header.is_film:
+            passed.add("DICOM films (frames without places in the patient)", header.file)
         elif header.is_mosaic:
             passed.add("DICOM mosaics of slices (Siemens; dcm2niix converts them)", header.file)
         elif header.identity is not None and (header.series, *header.identity) in taken:
@@ -105,15 +107,16 @@ def _grouped(folder: Path, headers: Sequence[Header], passed: PassedOver) -> tup
 
 def _parallel(members: Sequence[Header]) -> tuple[list[Header], list[list[Header]]]:
     """Files of a series that are images by themselves, and the others by size, spacing and direction."""
-    alone, groups = [], []
-    for header in members:
-        if header.plane is None or header.frames > 1:
-            alone.append(header)
-            continue
-        for group in groups:
-            if np.all(np.abs(group[0].plane - header.plane) <= _SAME_PLANE):
-                group.append(header)
-                break
+    alone = [header for header in members if header.plane is None or header.frames > 1]
+    placed = [header for header in members if header.plane is not None and header.frames == 1]
+    planes = np.array([header.plane for header in placed])
+    first: list[int] = []  # of each group
+    groups: list[list[Header]] = []
+    for k, header in enumerate(placed):
+        same = np.flatnonzero((np.abs(planes[first] - planes[k]) <= _SAME_PLANE).all(axis=1)) if first else ()
+        if len(same):
+            groups[same[0]].append(header)
         else:
+            first.append(k)
             groups.append([header])
     return alone, groups
