@@ -14,6 +14,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 from latent_workflows import Bundle, read_table
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -131,6 +132,10 @@ def test_no_header_of_a_volume_comes_out(brains, tmp_path, caplog, capfd):
     brains.run("inference", output_dir=str(out), **options)
     fit = {"attributes": "trait", "mask_labels": [], "latents_format": "parquet"}
     brains.run("inference", "fit_attributes", output_dir=str(out), **options, **fit)
+    classifier = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(32 * 32, 1))
+    torch.jit.save(torch.jit.script(classifier), tmp_path / "classifier.ts")
+    explain = {"classifier_path": str(tmp_path / "classifier.ts"), "num_images": 2, "num_steps": 1, "max_aims": 1}
+    brains.run("inference", "explain", output_dir=str(out / "explain"), **options, **explain)
     brains.train(out / "latent", val_fraction=0.4, **options)
     training = Bundle.__new__(Bundle)
     training.root, training.configs = brains.root, brains.configs
@@ -144,6 +149,8 @@ def test_no_header_of_a_volume_comes_out(brains, tmp_path, caplog, capfd):
     found = subjects(out / "latents.csv")
     assert found["p3/a.dcm"] == found["p3/b.dcm"]
     assert len(set(found.values())) == 4
+    names = {row["subject"] for row in read_table(out / "explain" / "explanations.csv")}
+    assert all(re.fullmatch("s-[0-9a-f]{16}", name) for name in names)
     assert all(re.fullmatch("s-[0-9a-f]{16}", name) for name in found.values())
     assert stat.S_IMODE((out / ".pseudonyms_salt").stat().st_mode) == 0o600
 

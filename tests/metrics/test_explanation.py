@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
@@ -9,6 +10,7 @@ from monai_diffae.inferers import DiffusionAutoencoderInferer
 from monai_diffae.metrics.evaluation import ClassifierScore, EvaluationBench, ExplanationSection, Findings, Part
 from monai_diffae.networks import DiffAEUNet, DiffusionAutoencoder, SemanticEncoder
 from monai_diffae.schedulers import InvertibleDDIMScheduler
+from monai_diffae.support.pseudonyms import Pseudonyms
 
 SIDE, MARK = 16, 4
 
@@ -27,7 +29,7 @@ def marked_images(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 def section(network, images, score, folder, **options) -> tuple[Findings, EvaluationBench]:
     inferer = DiffusionAutoencoderInferer(InvertibleDDIMScheduler(), 5, verbose=False)
-    part = Part([{"image": image} for image in images], progress=False)
+    part = Part([{"image": image, "subject": f"p{k // 2}"} for k, image in enumerate(images)], progress=False)
     bench = EvaluationBench(network, inferer, part, None, folder, num_images=8, progress=False)
     return ExplanationSection(bench, score, **options).measure(), bench
 
@@ -47,6 +49,8 @@ def test_what_was_found_is_said(tiny_autoencoder, tmp_path, device):
     assert {"score", "score_reconstruction", "score_step_1", "score_step_2", "distance", "flipped"} <= set(rows[0])
     rates = {m.of: m.value * m.count for m in found.measures if m.measure == "flip rate"}
     assert sum(rates.values()) == pytest.approx(sum(row["flipped"] for row in rows))
+    chosen = [k // 2 for k in np.linspace(0, 29, 8).round().astype(int)]
+    assert [row["subject"] for row in rows] == [Pseudonyms(tmp_path)(f"p{subject}") for subject in chosen]
     assert len(found.galleries[0].images[0]) == 5  # original, reconstruction, two steps, difference
 
 

@@ -20,6 +20,8 @@ from tqdm import tqdm
 from monai_diffae.inferers import DiffusionAutoencoderInferer, RememberingInferer
 from monai_diffae.metrics.baselines import PixelComponents
 from monai_diffae.metrics.evaluation.codes import CodesInferer
+from monai_diffae.support.groups import group_of
+from monai_diffae.support.pseudonyms import Pseudonyms
 
 __all__ = ["EvaluationBench", "Part"]
 
@@ -87,9 +89,7 @@ def _label(item: Mapping[str, Any], name: str) -> float:
 
 def _groups(items: Sequence[Mapping[str, Any]], places: np.ndarray) -> np.ndarray:
     """What belongs together, by name: subjects, or volumes, or every image for itself."""
-    return np.array(
-        [str(item.get("subject", item.get("volume", f"image {place}"))) for item, place in zip(items, places)]
-    )
+    return np.array([" ".join(map(str, group_of(item, int(place)))) for item, place in zip(items, places)])
 
 
 class EvaluationBench:
@@ -108,6 +108,7 @@ class EvaluationBench:
         seed: of all that is drawn.
         resume: use what a stopped run left in ``folder``.
         progress: show bars.
+        pseudonyms: from subjects to what tables call them; ``None`` for pseudonyms whose salt is kept in ``folder``.
     """
 
     def __init__(
@@ -124,6 +125,7 @@ class EvaluationBench:
         seed: int = 0,
         resume: bool = True,
         progress: bool = True,
+        pseudonyms: Callable[[str], str] | None = None,
     ) -> None:
         self.network = network.eval()
         self.inferer = inferer
@@ -132,6 +134,7 @@ class EvaluationBench:
         self.num_images, self.max_train_images = num_images, max_train_images
         self.batch_size, self.device, self.seed = batch_size, torch.device(device), seed
         self.resume, self.progress = resume, progress
+        self.pseudonyms = pseudonyms or Pseudonyms(self.folder)
         self._remembering: list[RememberingInferer] = []
 
     @cached_property

@@ -118,7 +118,7 @@ class ExplanationSection:
         found.tables["explanations"] = [
             {
                 "image": i,
-                "subject": str(self.bench.chosen["groups"][i]),
+                "subject": self._subject(i),
                 "score": float(result["score"][i]),
                 "score_reconstruction": float(before[i]),
                 **{f"score_step_{k + 1}": float(value) for k, value in enumerate(after[i])},
@@ -127,3 +127,8 @@ class ExplanationSection:
             }
             for i in range(count)
         ]
+
+    def _subject(self, i: int) -> str:
+        """What an image is of, for tables: empty where the data do not say."""
+        subject = self.bench.chosen["items"][i].get("subject")
+        return self.bench.pseudonyms(str(subject)) if subject else ""
