@@ -14,6 +14,7 @@ from monai.data import load_decathlon_datalist
 from monai_diffae.data.masks import is_image_folder
 from monai_diffae.data.table_reading import read_table
 from monai_diffae.support.names import without_extension
+from monai_diffae.support.words import as_typed
 
 __all__ = ["common_root", "grouped_by_subject", "read_data_list", "with_subjects"]
 
@@ -41,7 +42,7 @@ def read_data_list(
         raise ValueError(f"There is no data list {os.fspath(file)!r}.")
     if path.suffix.lower() == ".json":
         try:
-            items = [dict(item) for item in load_decathlon_datalist(path, data_list_key=key)]
+            items = [dict(item) for item in load_decathlon_datalist(path, data_list_key=str(key))]
         except (IndexError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{file} is no MONAI data list with the key {key!r}: {error}") from None
     else:
@@ -82,6 +83,7 @@ def with_subjects(
         dataset_dir: paths are seen from there.
         pattern: regular expression; see :func:`~monai_diffae.data.find_volumes`.
     """
+    pattern = None if pattern is None else as_typed(pattern, "subject_pattern")
     paths = [Path(os.path.relpath(item["image"], dataset_dir)).as_posix() for item in items]
     shared = os.path.commonpath([os.path.dirname(path) for path in paths])
     named = []

@@ -86,6 +86,17 @@ def test_a_volume_of_one_value_is_refused_by_its_name(tmp_path, config):
     assert "a.nii has no foreground: all of it is 5" in root_cause(raised.value)
 
 
+@pytest.mark.parametrize("config", TRANSFORMS)
+def test_a_volume_too_small_to_show_anything_is_refused_by_its_name(tmp_path, config):
+    volume = np.random.default_rng(0).uniform(1, 9, (40, 40, 40)).astype(np.float32)
+    nib.save(nib.Nifti1Image(volume, np.diag([0.02, 0.02, 0.02, 1])), tmp_path / "a.nii")
+    with pytest.raises(Exception, match="applying transform") as raised:
+        prepared(tmp_path / "a.nii", config)
+    cause = str(root_cause(raised.value))
+    assert "a.nii: its foreground has 1 x 1 x 1 voxels of 3 x 3 x 3 mm (the file's are 0.02 x 0.02 x 0.02 mm)" in cause
+    assert prepared(tmp_path / "a.nii", config, pixdim=0.02).shape == (1, 64, 64, 40)
+
+
 def test_masks_are_padded_with_nothing(tmp_path):
     file, mask = tmp_path / "a.nii.gz", tmp_path / "mask.nii.gz"
     nib.save(nib.Nifti1Image(ball(0, 800), np.diag([3.0, 3, 3, 1])), file)

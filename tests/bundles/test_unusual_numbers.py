@@ -62,6 +62,17 @@ def test_voxels_that_are_not_finite_are_said_or_refused(volumes, tmp_path, caplo
     assert "0.nii.gz: 1153 of 13824 voxels are not finite" in str(root_cause(raised.value))
 
 
+def test_dimensions_of_length_one_are_written_back(volumes, tmp_path):
+    source = nib.load(volumes / "images" / "1.nii.gz")
+    nib.save(nib.Nifti1Image(source.get_fdata()[..., None, None], AFFINE), volumes / "images" / "1.nii.gz")
+    bundle = brain_bundle(tmp_path, volumes)
+    bundle.run("inference", output_dir=str(tmp_path / "out"))
+    written = nib.load(tmp_path / "out" / "images" / "1_reconstruction.nii.gz")
+    assert written.shape == (24, 24, 24, 1, 1)
+    changed = written.get_fdata()[..., 0, 0] != source.get_fdata()
+    assert 0 < changed.sum() < changed.size / 2
+
+
 def break_weights(bundle: Bundle) -> None:
     state = torch.load(bundle.options["ckpt_path"], weights_only=True)
     torch.save({key: x * torch.nan for key, x in state.items()}, bundle.options["ckpt_path"])

@@ -134,6 +134,15 @@ def test_subjects_of_pictures_are_told_by_a_pattern_alone(tmp_path):
         find_images(tmp_path, subject_pattern="q")
 
 
+def test_a_key_and_a_pattern_may_look_like_numbers(tmp_path):
+    touch(tmp_path, "x7/a.nii", "x8/a.nii")
+    (tmp_path / "list.json").write_text('{"2024": [{"image": "x7/a.nii"}, {"image": "x8/a.nii"}]}')
+    data = find_volumes(tmp_path, data_list=tmp_path / "list.json", data_list_key=2024)
+    assert len(data) == 2
+    with pytest.raises(ValueError, match=r"subject_pattern 7 finds nothing|subject_pattern '7' finds nothing"):
+        find_volumes(tmp_path, subject_pattern=7)
+
+
 def test_what_all_pictures_of_a_list_have_is_kept(tmp_path):
     touch(tmp_path, "a.png", "b.png")
     (tmp_path / "list.csv").write_text("file,label,note\na.png,1,x\nb.png,0,\n")
