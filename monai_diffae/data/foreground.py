@@ -55,6 +55,7 @@ class CropToForegroundd(CropForegroundd):
         image = data[self.source_key]
         values = convert_to_tensor(image, track_meta=False)
         if not self._foreground(values).any():
+            self._check_size(image)  # one voxel is never above the lowest; that it is one says more
             file = getattr(image, "meta", {}).get("filename_or_obj", "An image")
             low, high = float(values.min()), float(values.max())
             found = f"all of it is {low:g}" if low == high else f"its intensities are {low:g} to {high:g}"
