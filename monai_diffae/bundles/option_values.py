@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Values of options have the kind of what they replace: ``--resume false`` is text to ``monai.bundle run``, and true."""
+"""Values of options have the kind of what they replace: ``--resume false`` is text to ``monai.bundle run``, so true."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def read_values(options: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict
     read: dict[str, Any] = {}
     for id, default in defaults.items():
         value = options[id]
-        if value is None or isinstance(value, str) and value.startswith(_EXPRESSIONS):
+        if value is None or (isinstance(value, str) and value.startswith(_EXPRESSIONS)):
             continue
         if isinstance(default, bool):
             new: Any = _truth(id, value)
