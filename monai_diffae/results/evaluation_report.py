@@ -23,8 +23,8 @@ __all__ = ["EvaluationReport"]
 _COLUMNS = ("section", "measure", "of", "value", "low", "high", "interval", "unit", "count")
 _STYLE = (
     "body{font-family:sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem;color:#222}img{max-width:100%}"
-    "table{border-collapse:collapse;font-size:.85rem;margin-bottom:1.2rem}"
-    "td,th{padding:.15rem .8rem .15rem 0;text-align:left;border-bottom:1px solid #ddd;vertical-align:top}td.number{text-align:right;font-variant-numeric:tabular-nums}"
+    "table{border-collapse:collapse;font-size:.85rem;margin-bottom:1.2rem}td.number{font-variant-numeric:tabular-nums}"
+    "td,th{padding:.15rem .8rem .15rem 0;text-align:left;border-bottom:1px solid #ddd;vertical-align:top}"
 )
 
 
