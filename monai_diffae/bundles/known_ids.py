@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options that name no id of a configuration are refused: MONAI takes any, and a misspelt one would change nothing."""
+"""Options that name no id of a configuration are refused: MONAI takes any, and a misspelt one would change nothing.
+
+Their values are read as what they replace, see :mod:`monai_diffae.bundles.option_values`.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,13 @@ import os
 import pydoc
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from monai_diffae.bundles.option_values import read_values
 
 __all__ = ["check_ids", "check_options_of_run", "unknown_ids"]
 
@@ -36,24 +41,24 @@ def check_ids(options: Mapping[str, Any], config_file: _Files, of_bundle: bool =
 
 
 def check_options_of_run() -> None:
-    """:func:`check_ids` for ``monai.bundle run``, at the beginning of ``initialize``.
+    """:func:`check_ids` and :func:`read_values` for ``monai.bundle run``, at the beginning of ``initialize``.
 
     The options are those of the call of ``monai.bundle.create_workflow`` that is under way, from the command line, from
     Python or from an ``args_file``, which may serve several workflows: in it ids of the bundle's other configurations
     pass. Without such a call, of a workflow that a program made itself, nothing is checked.
     """
-    from monai.bundle import ConfigParser
+    from monai.bundle import ConfigParser, ConfigWorkflow
     from monai.bundle.scripts import create_workflow
 
-    frame = sys._getframe()
-    while frame is not None and frame.f_code is not create_workflow.__code__:
-        frame = frame.f_back
-    if frame is None:
+    called, initialized = _call_of(create_workflow), _call_of(ConfigWorkflow.initialize)
+    if called is None or initialized is None:
         return
-    config_file, args_file = frame.f_locals["config_file"], frame.f_locals["args_file"]
-    check_ids(frame.f_locals["kwargs"], config_file)
+    config_file, args_file, options = called["config_file"], called["args_file"], called["kwargs"]
+    check_ids(options, config_file)
     if args_file is not None:
         check_ids(ConfigParser.load_config_file(args_file), config_file, of_bundle=True)
+    for id, value in read_values(options, _literals(options, config_file)).items():
+        initialized["self"].parser[id] = value
 
 
 def unknown_ids(options: Mapping[str, Any], config_file: _Files, of_bundle: bool = False) -> dict[str, str]:
@@ -69,11 +74,7 @@ def unknown_ids(options: Mapping[str, Any], config_file: _Files, of_bundle: bool
         config_file: see :func:`check_ids`.
         of_bundle: see :func:`check_ids`.
     """
-    from monai.bundle import ConfigParser
-
-    single = isinstance(config_file, (str, os.PathLike))
-    files = [os.fspath(file) for file in ([config_file] if single else config_file)]
-    config = ConfigParser.load_config_files(files)
+    files, config = _paths(config_file), _merged(config_file)
     named = {options[name] for name in ("run_id", "init_id", "final_id") if isinstance(options.get(name), str)}
     passing = _arguments_of_monai() | _references(options.values()) | named
     problems = {}
@@ -89,6 +90,40 @@ def unknown_ids(options: Mapping[str, Any], config_file: _Files, of_bundle: bool
             names = ", ".join(Path(file).name for file in files)
             problems[option] = f"'{option}' is no id of {names}. {problem}"
     return problems
+
+
+def _paths(config_file: _Files) -> list[str]:
+    single = isinstance(config_file, (str, os.PathLike))
+    return [os.fspath(file) for file in ([config_file] if single else config_file)]
+
+
+def _merged(config_file: _Files) -> dict[str, Any]:
+    from monai.bundle import ConfigParser
+
+    return ConfigParser.load_config_files(_paths(config_file))
+
+
+def _call_of(function: Callable) -> dict[str, Any] | None:
+    """The variables of a call that is under way, or None."""
+    frame = sys._getframe()
+    while frame is not None and frame.f_code is not function.__code__:
+        frame = frame.f_back
+    return None if frame is None else frame.f_locals
+
+
+def _literals(options: Iterable[str], config_file: _Files) -> dict[str, Any]:
+    """What the files have at the ids of options, found behind references, too."""
+    config = _merged(config_file)
+    found = {option: _at(option.replace("#", _SEPARATOR), config) for option in options}
+    return {option: value for option, value in found.items() if value is not _MISSING}
+
+
+def _at(id: str, config: Mapping) -> Any:
+    value: Any = config
+    for key in id.split(_SEPARATOR):
+        value = _entry(value, key)
+    reference = _REFERENCE.fullmatch(value) if isinstance(value, str) else None
+    return _at(reference[1].replace("#", _SEPARATOR), config) if reference else value
 
 
 def _problem(id: str, config: Any) -> str | None:

@@ -24,6 +24,7 @@ from .resume import find_last_checkpoint as find_last_checkpoint
 from .resume import resume_training as resume_training
 from .resume import run_to_end as run_to_end
 from .resume import set_iteration as set_iteration
+from .run_length import parts_of as parts_of
 from .samples_to_come import SamplesToCome as SamplesToCome
 from .semantic_gap import SemanticGap as SemanticGap
 from .semantic_gap import SemanticGapWarning as SemanticGapWarning

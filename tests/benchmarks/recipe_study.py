@@ -15,34 +15,21 @@ from __future__ import annotations
 
 import argparse
 import csv
-import functools
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from monai.data import DataLoader
-from monai.handlers import LrScheduleHandler
 from monai.metrics import PSNRMetric
-from monai.optimizers import WarmupCosineSchedule
-from monai.transforms import Compose
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 from study_images import Images, read_images
+from study_training import Recipe, train
 
-from monai_diffae.data import EndlessSampler, RandDiffusionNoised, SeededDataset
 from monai_diffae.inferers import DiffusionAutoencoderInferer
 from monai_diffae.networks import DiffAEUNet, DiffusionAutoencoder, SemanticEncoder
-from monai_diffae.schedulers import InvertibleDDIMScheduler, timestep_weights
-from monai_diffae.training import (
-    DiffusionTrainer,
-    EMAWarmUp,
-    ForeachEMAHandler,
-    GradientClippingHandler,
-    Muon,
-    SampledDiffusionPrepareBatch,
-)
+from monai_diffae.schedulers import InvertibleDDIMScheduler
+from monai_diffae.support.atomic_files import replacing
 
 RESULTS = Path(__file__).parent / "results" / "recipe_study.csv"
 LEVELS = (20, 100, 250, 500, 800, 980)  # timesteps of the validation
@@ -60,15 +47,7 @@ NETWORKS = {  # both have 6.0 million weights
         "decoder": {"channels": (64, 96, 128), "attention_levels": (False, False, True), "patch_size": 2},
     },
 }
-BASE = {
-    "network": "patch_4",
-    "optimizer": "adam",
-    "learning_rate": 1e-3,
-    "batch_size": 16,
-    "density": "uniform",
-    "ema_decay": 0.999,
-}
-RECIPES = {
+RECIPES = {  # fields of Recipe that differ from its defaults, and the network where it is not patch_4
     "base": {},
     "logit_normal": {"density": "logit_normal"},
     "min_snr": {"density": "min_snr"},
@@ -87,42 +66,6 @@ def build_network(name: str, z_dim: int = 128) -> DiffusionAutoencoder:
     return DiffusionAutoencoder(
         SemanticEncoder(**shared, **parts["encoder"]), DiffAEUNet(**shared, out_channels=1, **parts["decoder"])
     )
-
-
-def train(recipe: dict, images: torch.Tensor, count: int, seed: int, precision: str) -> tuple[torch.nn.Module, float]:
-    """The moving average after ``count`` images, each seen as often as the others, and seconds on the clock."""
-    torch.manual_seed(seed)
-    network = build_network(recipe["network"])
-    scheduler = InvertibleDDIMScheduler(prediction_type="v_prediction")
-    noised = RandDiffusionNoised("image", scheduler.num_train_timesteps, timestep_weights(scheduler, recipe["density"]))
-    dataset = SeededDataset([{"image": image} for image in images], Compose([noised]), seed)
-    batch_size, iterations = recipe["batch_size"], count // recipe["batch_size"]
-    sampler = EndlessSampler(len(dataset), seed)
-    make = functools.partial(torch.optim.Adam, fused=True) if recipe["optimizer"] == "adam" else Muon
-    optimizer = make(network.parameters(), lr=recipe["learning_rate"])
-    schedule = WarmupCosineSchedule(optimizer, max(1, iterations // 10), iterations, warmup_multiplier=0.01)
-    ema = ForeachEMAHandler(network, momentum=1 - recipe["ema_decay"])
-    handlers = [
-        GradientClippingHandler(1.0),
-        EMAWarmUp(recipe["ema_decay"]),
-        LrScheduleHandler(schedule, print_lr=False, epoch_level=False),
-        ema,
-    ]
-    trainer = DiffusionTrainer(
-        device=torch.device("cpu"),
-        max_epochs=1,
-        epoch_length=iterations,
-        train_data_loader=DataLoader(dataset, batch_size=batch_size, sampler=sampler),
-        network=network,
-        optimizer=optimizer,
-        loss_function=torch.nn.MSELoss(),
-        inferer=DiffusionAutoencoderInferer(scheduler, 20, precision=precision),
-        prepare_batch=SampledDiffusionPrepareBatch(scheduler),
-        train_handlers=handlers,
-    )
-    start = time.monotonic()
-    trainer.run()
-    return ema.ema_model.eval(), time.monotonic() - start
 
 
 @torch.no_grad()
@@ -183,10 +126,10 @@ def read(path: Path) -> list[dict]:
         return list(csv.DictReader(f))
 
 
-def append(row: dict, path: Path) -> None:
-    rows = [*read(path), row]
+def append(new: list[dict], path: Path) -> None:
+    rows = [*read(path), *new]
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", newline="") as f:
+    with replacing(path) as partial, open(partial, "w", newline="") as f:
         table = csv.DictWriter(f, fieldnames=list(dict.fromkeys(key for r in rows for key in r)))
         table.writeheader()
         table.writerows(rows)
@@ -205,17 +148,21 @@ def main() -> None:
     args = parser.parse_args()
     images = read_images(args.dataset, args.dataset_dir, args.images)
     for name in args.recipes.split(","):
-        recipe = BASE | {key: value for part in name.split("+") for key, value in RECIPES[part].items()}
+        settings = {key: value for part in name.split("+") for key, value in RECIPES[part].items()}
+        network_name = settings.pop("network", "patch_4")
         for seed in map(int, args.seeds.split(",")):
             key = {"dataset": args.dataset, "images": str(args.images), "recipe": name, "seed": str(seed)}
             if any(key.items() <= row.items() for row in read(args.output)):
                 continue
-            network, seconds = train(recipe, images.train, args.images, seed, args.precision)
+            torch.manual_seed(seed)
+            network, seconds = train(
+                build_network(network_name), Recipe(**settings), images.train, args.images, seed, args.precision, name
+            )
             row = key | {"seconds": round(seconds, 1), "images_per_second": round(args.images / seconds, 1)}
             numbers = level_losses(network, images.val[:512], args.precision)
             numbers["psnr_random_x_T"] = decoding_psnr(network, images.val[:128], args.precision)
             numbers |= probe(network, images, args.precision)
-            append(row | {key: f"{value:.5g}" for key, value in numbers.items()}, args.output)
+            append([row | {key: f"{value:.5g}" for key, value in numbers.items()}], args.output)
             print(row, numbers, flush=True)
             if args.save_dir is not None:
                 args.save_dir.mkdir(parents=True, exist_ok=True)

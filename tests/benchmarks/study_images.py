@@ -34,12 +34,17 @@ def read_images(dataset: str, dataset_dir: str, num_images: int) -> Images:
     return {"mednist": read_mednist, "brain_slices": read_brain_slices}[dataset](Path(dataset_dir), num_images)
 
 
-def read_mednist(root: Path, num_images: int) -> Images:
+def drawn_names(split: str, count: int) -> list[str]:
+    """``count`` pictures of a list of MedNIST, all where it holds fewer."""
+    names = sorted(listed_names(split))
+    return [names[k] for k in np.random.default_rng(0).permutation(len(names))[:count]]
+
+
+def read_mednist(root: Path, num_images: int, num_val: int = 1500) -> Images:
     load = LoadImage(PictureReader(channels=1), image_only=True, ensure_channel_first=True)
     parts = []
-    for split, count in (("train", num_images), ("val", 1500)):
-        names = sorted(listed_names(split))
-        chosen = [names[k] for k in np.random.default_rng(0).permutation(len(names))[:count]]
+    for split, count in (("train", num_images), ("val", num_val)):
+        chosen = drawn_names(split, count)
         parts.append(torch.stack([load(root / name).as_tensor() for name in chosen]))
         parts.append(np.array([CLASSES.index(name.split("/")[0]) for name in chosen]))
     return Images(*parts, few=len(listed_names("train")) // 100)
