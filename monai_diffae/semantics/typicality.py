@@ -8,6 +8,7 @@ import torch.nn as nn
 from sklearn.covariance import LedoitWolf
 
 from monai_diffae.support.atomic_files import replacing
+from monai_diffae.support.torch_files import read_torch_file
 
 __all__ = ["LatentTypicality"]
 
@@ -84,7 +85,7 @@ class LatentTypicality(nn.Module):
                 f"There is no typicality {os.fspath(path)!r}; fit_typicality.yaml makes it, or give another "
                 "typicality_path."
             )
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = read_torch_file(path)
         if not isinstance(state, dict) or set(state) != {"mean", "whitening", "withheld"}:
             raise ValueError(f"{os.fspath(path)!r} must hold mean, whitening and withheld of a typicality.")
         return cls(**state)
