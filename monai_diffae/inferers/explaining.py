@@ -8,7 +8,7 @@ import torch
 from monai_diffae.inferers.aiming import aim
 from monai_diffae.inferers.autoencoding import DiffusionAutoencoderInferer
 from monai_diffae.inferers.inference import inference
-from monai_diffae.inferers.metadata import like_input, plain
+from monai_diffae.inferers.metadata import like_input
 from monai_diffae.inferers.predicting import PredictingInferer
 from monai_diffae.inferers.stochastic_code import StochasticCode
 from monai_diffae.semantics import AttributeDirections, lerp
@@ -68,10 +68,7 @@ class ExplanationInferer(PredictingInferer):
 
     @inference
     def predict(self, inputs: torch.Tensor, network: Callable) -> dict[str, torch.Tensor]:
-        """
-        Args:
-            inputs: images in [-1, 1], shape ``(B, C, *spatial)``.
-            network: a :class:`~monai_diffae.networks.DiffusionAutoencoder`.
+        """Of images and a network as :class:`~monai_diffae.inferers.predicting.PredictingInferer` says.
 
         Returns:
             ``z_sem`` ``(B, D)``; ``reconstruction``, shape of ``inputs``; the classifier's own ``score`` of the image
@@ -80,10 +77,8 @@ class ExplanationInferer(PredictingInferer):
             classifier's ``score_after`` ``(B, N)`` and ``distance`` ``(B, N)``, length of the move of the normalised
             code; ``flipped`` ``(B,)``, whether the last score and that of the reconstruction lie on two sides of 0.
         """
-        images = plain(inputs)
-        z_sem = self.inferer.encode(images, network)
-        x_T = StochasticCode("encode").with_report(images, network, z_sem, self.inferer).x_T
-        reconstruction = self.inferer.decode(z_sem, x_T, network)
+        images, z_sem, code, reconstruction = StochasticCode("encode").autoencoded(inputs, network, self.inferer)
+        x_T = code.x_T
         start = self._score(reconstruction)
         # A score of exactly 0 says no, so that it goes up.
         target = torch.where(start > 0, -1.0, 1.0) * start.abs().clamp(min=self.margin)

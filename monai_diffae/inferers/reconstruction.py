@@ -7,7 +7,7 @@ import torch
 
 from monai_diffae.inferers.autoencoding import DiffusionAutoencoderInferer
 from monai_diffae.inferers.inference import inference
-from monai_diffae.inferers.metadata import like_input, plain
+from monai_diffae.inferers.metadata import like_input
 from monai_diffae.inferers.predicting import PredictingInferer
 from monai_diffae.inferers.stochastic_code import StochasticCode
 
@@ -38,8 +38,5 @@ class ReconstructionInferer(PredictingInferer):
             ``z_sem`` ``(B, D)``; ``reconstruction``, shape and metadata of ``inputs``; and the report about x_T,
             :meth:`~monai_diffae.inferers.exact_inversion.Inversion.report`.
         """
-        images = plain(inputs)
-        z_sem = self.inferer.encode(images, network)
-        code = self.stochastic_code.with_report(images, network, z_sem, self.inferer)
-        reconstruction = self.inferer.decode(z_sem, code.x_T, network)
+        _, z_sem, code, reconstruction = self.stochastic_code.autoencoded(inputs, network, self.inferer)
         return {"z_sem": z_sem, "reconstruction": like_input(reconstruction, inputs)} | code.report()

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
@@ -14,7 +14,16 @@ from monai_diffae.support.randomness import derive_seed
 if TYPE_CHECKING:
     from monai_diffae.inferers.autoencoding import DiffusionAutoencoderInferer
 
-__all__ = ["StochasticCode"]
+__all__ = ["Autoencoded", "StochasticCode"]
+
+
+class Autoencoded(NamedTuple):
+    """Images, their codes and what decoding makes of these."""
+
+    images: torch.Tensor
+    z_sem: torch.Tensor
+    code: Inversion
+    reconstruction: torch.Tensor
 
 
 class StochasticCode:
@@ -52,6 +61,13 @@ class StochasticCode:
             return inferer.invert_with_report(images, network, z_sem)
         x_T = self.draw(images, network=network)
         return Inversion.unchecked(x_T, len(images), 0)
+
+    def autoencoded(self, inputs: torch.Tensor, network: Callable, inferer: DiffusionAutoencoderInferer) -> Autoencoded:
+        """``inputs`` without metadata, their z_sem, this x_T, and both decoded."""
+        images = plain(inputs)
+        z_sem = inferer.encode(images, network)
+        code = self.with_report(images, network, z_sem, inferer)
+        return Autoencoded(images, z_sem, code, inferer.decode(z_sem, code.x_T, network))
 
     def draw(self, images: torch.Tensor, k: int = 0, network: Callable | None = None) -> torch.Tensor:
         """The k-th random x_T, or zeros, for images of this shape, ``(1, C, *spatial)``, and this network."""

@@ -6,7 +6,7 @@ import os
 import torch
 import torch.nn as nn
 
-from monai_diffae.support.torch_files import read_state_dict
+from monai_diffae.support.torch_files import read_fitted
 
 __all__ = ["LatentStatistics"]
 
@@ -54,18 +54,8 @@ class LatentStatistics(nn.Module):
             FileNotFoundError: if there is no such file.
             ValueError: if it holds something else.
         """
-        if not os.path.exists(path):
-            raise FileNotFoundError(
-                f"There are no statistics of z_sem {os.fspath(path)!r}; train_latent.yaml makes them, or give another "
-                "statistics_path."
-            )
-        state = read_state_dict(path)
-        if set(state) != {"mean", "std"}:
-            raise ValueError(f"{os.fspath(path)!r} must hold mean and std of z_sem, got {sorted(state)[:5]}.")
-        try:
-            return cls(state["mean"], state["std"])
-        except ValueError as error:
-            raise ValueError(f"{os.fspath(path)!r} holds no statistics of z_sem: {error}") from None
+        how = "train_latent.yaml makes them, or give another statistics_path"
+        return read_fitted(path, cls, ["mean", "std"], "statistics of z_sem", how)
 
     def normalize(self, z_sem: torch.Tensor) -> torch.Tensor:
         """``(z_sem - mean) / std``, shape ``(B, D)``."""

@@ -8,7 +8,7 @@ import torch.nn as nn
 from sklearn.covariance import LedoitWolf
 
 from monai_diffae.support.atomic_files import replacing
-from monai_diffae.support.torch_files import read_torch_file
+from monai_diffae.support.torch_files import read_fitted
 
 __all__ = ["LatentTypicality"]
 
@@ -77,18 +77,10 @@ class LatentTypicality(nn.Module):
         """Read a file of :meth:`save`.
 
         Raises:
-            FileNotFoundError: if there is no such file.
-            ValueError: if it holds something else.
+            as of :func:`~monai_diffae.support.torch_files.read_fitted`.
         """
-        if not os.path.exists(path):
-            raise FileNotFoundError(
-                f"There is no typicality {os.fspath(path)!r}; fit_typicality.yaml makes it, or give another "
-                "typicality_path."
-            )
-        state = read_torch_file(path)
-        if not isinstance(state, dict) or set(state) != {"mean", "whitening", "withheld"}:
-            raise ValueError(f"{os.fspath(path)!r} must hold mean, whitening and withheld of a typicality.")
-        return cls(**state)
+        how = "fit_typicality.yaml makes it, or give another typicality_path"
+        return read_fitted(path, cls, ["mean", "whitening", "withheld"], "a typicality", how)
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the state dict; the whole file or none."""

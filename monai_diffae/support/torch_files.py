@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import torch
 
-__all__ = ["read_state_dict", "read_torch_file"]
+__all__ = ["read_fitted", "read_state_dict", "read_torch_file"]
+
+Fitted = TypeVar("Fitted")
 
 
 def read_torch_file(path: str | os.PathLike) -> Any:
@@ -46,3 +48,30 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, torch.Tensor]:
             f"{os.fspath(path)!r} is no plain state dict (names and tensors), as models/model.pt of a bundle is one."
         )
     return dict(state)
+
+
+def read_fitted(
+    path: str | os.PathLike, make: Callable[..., Fitted], names: Sequence[str], what: str, how: str
+) -> Fitted:
+    """What was fitted to codes, from the file of its state dict.
+
+    Args:
+        path: of the file.
+        make: the class, called with the tensors by name.
+        names: of the tensors.
+        what: it is, for errors.
+        how: to make or give one, for the error of a file that is not there.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: for a file of something else, or tensors that ``make`` refuses.
+    """
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"There is no file {os.fspath(path)!r} of {what}; {how}.")
+    state = read_state_dict(path)
+    if set(state) != set(names):
+        raise ValueError(f"{os.fspath(path)!r} must hold {', '.join(names)} of {what}, got {sorted(state)[:5]}.")
+    try:
+        return make(**state)
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(path)!r} holds no {what}: {error}") from None

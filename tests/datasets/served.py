@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import tarfile
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -25,3 +26,12 @@ def served(folder: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
         thread.join()
+
+
+@contextlib.contextmanager
+def served_archive(folder: Path, name: str) -> Iterator[str]:
+    """The address of an archive ``name`` of the data set below ``folder`` that is called like it."""
+    with tarfile.open(folder / name, "w:gz" if name.endswith("gz") else "w") as archive:
+        archive.add(folder / name.split(".")[0], arcname=name.split(".")[0])
+    with served(folder) as address:
+        yield f"{address}/{name}"

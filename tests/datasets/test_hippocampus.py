@@ -2,13 +2,12 @@
 import csv
 import json
 import logging
-import tarfile
 
 import nibabel as nib
 import numpy as np
 import pytest
 from monai.apps import DecathlonDataset
-from served import served
+from served import served_archive
 
 from monai_diffae.datasets import (
     find_hippocampus,
@@ -103,10 +102,8 @@ def test_a_folder_without_the_data_is_named_with_what_to_do(tmp_path):
 
 
 def test_monais_downloader_fetches_what_is_missing(folder, tmp_path, monkeypatch):
-    with tarfile.open(folder / "Task04_Hippocampus.tar", "w") as archive:
-        archive.add(folder / "Task04_Hippocampus", arcname="Task04_Hippocampus")
-    with served(folder) as address:
-        monkeypatch.setitem(DecathlonDataset.resource, "Task04_Hippocampus", f"{address}/Task04_Hippocampus.tar")
+    with served_archive(folder, "Task04_Hippocampus.tar") as address:
+        monkeypatch.setitem(DecathlonDataset.resource, "Task04_Hippocampus", address)
         monkeypatch.setitem(DecathlonDataset.md5, "Task04_Hippocampus", None)
         assert len(find_hippocampus(tmp_path / "new", "val", download=True)) == 2
 

@@ -3,13 +3,12 @@ import csv
 import io
 import logging
 import math
-import tarfile
 
 import numpy as np
 import pytest
 from monai.apps import MedNISTDataset
 from PIL import Image
-from served import served
+from served import served_archive
 
 from monai_diffae.datasets import (
     find_mednist,
@@ -128,10 +127,8 @@ def test_a_folder_without_images_of_a_side_is_refused(tmp_path):
 
 
 def test_monais_downloader_fetches_what_is_missing(folder, tmp_path, monkeypatch):
-    with tarfile.open(folder / "MedNIST.tar.gz", "w:gz") as archive:
-        archive.add(folder / "MedNIST", arcname="MedNIST")
-    with served(folder) as address:
-        monkeypatch.setattr(MedNISTDataset, "resource", f"{address}/MedNIST.tar.gz")
+    with served_archive(folder, "MedNIST.tar.gz") as address:
+        monkeypatch.setattr(MedNISTDataset, "resource", address)
         monkeypatch.setattr(MedNISTDataset, "md5", None)
         found = find_mednist(tmp_path / "new" / "folder", "val", download=True)
     assert names_of(found) == set(some("val"))

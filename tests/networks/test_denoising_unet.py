@@ -1,6 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-import copy
-import pickle
 
 import arguments
 import pytest
@@ -131,58 +129,12 @@ def test_patches_are_written_from_depth_to_space(device):
     assert torch.equal(prediction[:, :, 2:4, 2:4], prediction[:, :, :2, :2])
 
 
-def test_checkpointing_changes_neither_predictions_nor_gradients(device):
-    plain = unet_of(device).train()
-    saving = DiffAEUNet(**ARGUMENTS, use_checkpoint=True).train().to(device)
-    saving.load_state_dict(plain.state_dict())
-    inputs = inputs_for(plain, device)
-    predictions = [unet(*inputs) for unet in (plain, saving)]
-    assert_close(predictions[1], predictions[0], rtol=0, atol=1e-6)
-    for prediction in predictions:
-        (prediction - 1).square().sum().backward()
-    for (name, expected), parameter in zip(plain.named_parameters(), saving.parameters(), strict=True):
-        assert_close(parameter.grad, expected.grad, rtol=1e-4, atol=1e-3, msg=name)
-
-
-def test_checkpointing_keeps_fewer_activations_in_training_only(device):
-    def saved_tensors(unet: DiffAEUNet) -> int:
-        count = []
-        with torch.autograd.graph.saved_tensors_hooks(lambda tensor: count.append(1) or tensor, lambda tensor: tensor):
-            unet(*inputs_for(unet, device))
-        return len(count)
-
-    plain, saving = (unet_of(device, use_checkpoint=flag) for flag in (False, True))
-    assert saved_tensors(saving.train()) < saved_tensors(plain.train()) / 2
-    assert saved_tensors(saving.eval()) == saved_tensors(plain.eval())
-
-
 def test_dropout_acts_in_training_only(device):
     unet = unet_of(device, dropout=0.5)
     inputs = inputs_for(unet, device)
     assert torch.equal(unet(*inputs), unet(*inputs))
     unet.train()
     assert not torch.allclose(unet(*inputs), unet(*inputs))
-
-
-@pytest.mark.parametrize(
-    "copied", [copy.deepcopy, lambda unet: pickle.loads(pickle.dumps(unet))], ids=["deepcopy", "pickle"]
-)
-def test_copy_gives_the_same_prediction_and_shares_no_parameter(copied, device):
-    unet = unet_of(device)
-    inputs = inputs_for(unet, device)
-    twin, prediction = copied(unet), unet(*inputs)
-    assert torch.equal(twin(*inputs), prediction)
-    nn.init.zeros_(twin.out[2].weight)
-    assert torch.equal(unet(*inputs), prediction)
-
-
-def test_state_survives_a_file(device, tmp_path):
-    unet = unet_of(device)
-    torch.save(unet.state_dict(), tmp_path / "unet.pt")
-    loaded = DiffAEUNet(**ARGUMENTS).to(device)
-    loaded.load_state_dict(torch.load(tmp_path / "unet.pt", weights_only=True))
-    inputs = inputs_for(unet, device)
-    assert torch.equal(loaded(*inputs), unet(*inputs))
 
 
 def test_bfloat16_autocast_stays_near_float32(device):

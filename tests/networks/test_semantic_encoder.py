@@ -1,6 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-import copy
-import pickle
 
 import pytest
 import torch
@@ -82,54 +80,6 @@ def test_scripted_encoder_gives_the_same_code(case, device, tmp_path):
     scripted = torch.jit.load(tmp_path / "encoder.ts", map_location=device)
     with torch.no_grad():
         assert_close(scripted(images), encoder(images), rtol=0, atol=1e-6)
-
-
-def test_checkpointing_changes_neither_codes_nor_gradients(device):
-    plain = encoder_of(device).train()
-    saving = SemanticEncoder(**ARGUMENTS, use_checkpoint=True).train().to(device)
-    saving.load_state_dict(plain.state_dict())
-    images = images_for(plain, device)
-    codes = [encoder(images) for encoder in (plain, saving)]
-    assert_close(codes[1], codes[0], rtol=0, atol=1e-6)
-    for code in codes:
-        code.square().sum().backward()
-    for (name, expected), parameter in zip(plain.named_parameters(), saving.parameters(), strict=True):
-        assert_close(parameter.grad, expected.grad, rtol=1e-4, atol=1e-5, msg=name)
-
-
-def test_checkpointing_keeps_fewer_activations_in_training_only(device):
-    def saved_tensors(encoder: SemanticEncoder) -> int:
-        count = []
-        with torch.autograd.graph.saved_tensors_hooks(lambda tensor: count.append(1) or tensor, lambda tensor: tensor):
-            encoder(images_for(encoder, device))
-        return len(count)
-
-    plain, saving = (encoder_of(device, use_checkpoint=flag) for flag in (False, True))
-    assert saved_tensors(saving.train()) < saved_tensors(plain.train()) / 2
-    assert saved_tensors(saving.eval()) == saved_tensors(plain.eval())
-
-
-@pytest.mark.parametrize(
-    "copied",
-    [copy.deepcopy, lambda encoder: pickle.loads(pickle.dumps(encoder))],
-    ids=["deepcopy", "pickle"],
-)
-def test_copy_gives_the_same_code_and_shares_no_parameter(copied, device):
-    encoder = encoder_of(device)
-    images = images_for(encoder, device)
-    twin, z_sem = copied(encoder), encoder(images)
-    assert torch.equal(twin(images), z_sem)
-    nn.init.zeros_(twin.proj_out.weight)
-    assert torch.equal(encoder(images), z_sem)
-
-
-def test_state_survives_a_file(device, tmp_path):
-    encoder = encoder_of(device)
-    torch.save(encoder.state_dict(), tmp_path / "encoder.pt")
-    loaded = SemanticEncoder(**ARGUMENTS).to(device)
-    loaded.load_state_dict(torch.load(tmp_path / "encoder.pt", weights_only=True))
-    images = images_for(encoder, device)
-    assert torch.equal(loaded(images), encoder(images))
 
 
 def test_bfloat16_autocast_stays_near_float32(device):

@@ -81,7 +81,7 @@ def test_statistics_are_read_from_a_file_of_their_state(z_sem, tmp_path):
     torch.save(statistics.state_dict(), tmp_path / "statistics.pt")
     assert_close(LatentStatistics.load(tmp_path / "statistics.pt").state_dict(), statistics.state_dict())
     torch.save({"weight": z_sem}, tmp_path / "other.pt")
-    with pytest.raises(ValueError, match=r"must hold mean and std of z_sem, got \['weight'\]"):
+    with pytest.raises(ValueError, match=r"must hold mean, std of statistics of z_sem, got \['weight'\]"):
         LatentStatistics.load(tmp_path / "other.pt")
 
 

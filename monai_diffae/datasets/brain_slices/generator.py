@@ -125,16 +125,7 @@ def write_brain_slices(
 
 
 def ensure_brain_slices(dataset_dir: str | os.PathLike, default_dir: str | os.PathLike, **generator_args) -> str:
-    """Fill a bundle's default data folder on first use; any other folder is left alone.
-
-    Args:
-        dataset_dir: the folder that is asked for.
-        default_dir: the bundle's own; filled if it is the one asked for and its data set is not complete.
-        generator_args: for :func:`generate_brain_slices`.
-
-    Returns:
-        ``dataset_dir``.
-    """
+    """As :func:`~monai_diffae.datasets.ensure_data_set`, by :func:`generate_brain_slices`."""
     return ensure_data_set(dataset_dir, default_dir, generate_brain_slices, **generator_args)
 
 

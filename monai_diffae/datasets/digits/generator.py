@@ -49,16 +49,7 @@ def generate_digits(output_dir: str | os.PathLike, split: str = "train") -> Path
 
 
 def ensure_digits(dataset_dir: str | os.PathLike, default_dir: str | os.PathLike, split: str = "train") -> str:
-    """Fill a bundle's default data folder on first use; any other folder is left alone.
-
-    Args:
-        dataset_dir: the folder that is asked for.
-        default_dir: the bundle's own; filled if it is the one asked for and its data set is not complete.
-        split: for :func:`generate_digits`.
-
-    Returns:
-        ``dataset_dir``.
-    """
+    """As :func:`~monai_diffae.datasets.ensure_data_set`, by :func:`generate_digits` of ``split``."""
     return ensure_data_set(dataset_dir, default_dir, generate_digits, split=split)
 
 

@@ -21,9 +21,8 @@ def find_hippocampus_or_volumes(
     download: bool | str = False,
     masks: Mapping[str, str] | None = None,
     data_list: str | os.PathLike | None = None,
-    data_list_key: str = "training",
-    subject_pattern: str | None = None,
-    output_dir: str | os.PathLike | None = None,
+    *search: Any,
+    **named: Any,
 ) -> list[dict[str, str]]:
     """Volumes of the data set if ``dataset_dir`` holds it or holds nothing, otherwise all volumes that it holds.
 
@@ -33,10 +32,8 @@ def find_hippocampus_or_volumes(
         download: see :func:`find_hippocampus`; the word ``true`` of a command line counts.
         masks: of other volumes, see :func:`~monai_diffae.data.find_volumes`; of the data set each of its keys is given
             the mask of both parts, whatever the folder.
-        data_list: a list of volumes in place of both; so are the others of :func:`~monai_diffae.data.find_volumes`.
-        data_list_key: of the list in a JSON file.
-        subject_pattern: finds the subject in the paths of other volumes.
-        output_dir: of the run; left out of the search for other volumes.
+        data_list: a list of volumes in place of both, see :func:`~monai_diffae.data.find_volumes`.
+        search: and ``named``, its further arguments, for other volumes.
 
     Returns:
         A MONAI data list with ``subject``.
@@ -48,7 +45,7 @@ def find_hippocampus_or_volumes(
     folder, wanted = Path(dataset_dir), str(download).lower() == "true"
     holds_others = folder.is_dir() and any(folder.iterdir()) and not holds_hippocampus(folder)
     if data_list is not None or (holds_others and not wanted):
-        return find_volumes(dataset_dir, masks, data_list, data_list_key, subject_pattern, output_dir)
+        return find_volumes(dataset_dir, masks, data_list, *search, **named)
     items = find_hippocampus(dataset_dir, split, wanted)
     return [{"image": i["image"], "subject": i["subject"], **dict.fromkeys(masks or (), i["mask"])} for i in items]
 

@@ -23,9 +23,8 @@ def find_mednist_or_images(
     split: str = "train",
     download: bool | str = False,
     data_list: str | os.PathLike | None = None,
-    data_list_key: str = "training",
-    subject_pattern: str | None = None,
-    output_dir: str | os.PathLike | None = None,
+    *search: Any,
+    **named: Any,
 ) -> list[dict[str, str]]:
     """Images of MedNIST if ``dataset_dir`` holds it or holds nothing, otherwise all pictures that it holds.
 
@@ -34,9 +33,7 @@ def find_mednist_or_images(
         split: of MedNIST; a folder of other pictures has none.
         download: see :func:`find_mednist`; the word ``true`` of a command line counts.
         data_list: a list of pictures in place of both, see :func:`~monai_diffae.data.find_images`.
-        data_list_key: of the list in a JSON file.
-        subject_pattern: finds the subject in the paths of other pictures.
-        output_dir: of the run; left out of the search for other pictures.
+        search: and ``named``, its further arguments, for other pictures.
 
     Returns:
         A MONAI data list.
@@ -50,20 +47,20 @@ def find_mednist_or_images(
     if data_list is not None or (holds_others and str(download).lower() != "true"):
         if data_list is None:
             logger.info(f"{folder} holds no MedNIST: all pictures in it are taken.")
-        return find_images(dataset_dir, data_list, data_list_key, subject_pattern, output_dir)
+        return find_images(dataset_dir, data_list, *search, **named)
     return find_mednist(dataset_dir, split, str(download).lower() == "true")
 
 
 def split_mednist_or_images(
     data: Sequence[dict[str, Any]], dataset_dir: str | os.PathLike, val_fraction: float, seed: int
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Training and validation images: the committed lists of MedNIST, or a draw of other pictures.
+    """Training and validation images: the committed lists of MedNIST, or a draw of other pictures by
+    :func:`~monai_diffae.data.split_volumes`.
 
     Args:
         data: as of :func:`find_mednist_or_images`, for ``train``.
         dataset_dir: that they were found in.
-        val_fraction: of other pictures, see :func:`~monai_diffae.data.split_volumes`.
-        seed: of the draw of other pictures.
+        val_fraction, seed: of the draw.
     """
     if all("/".join(Path(item["image"]).parts[-2:]) in listed_names("train") for item in data):
         return list(data), find_mednist(dataset_dir, "val")

@@ -7,50 +7,34 @@ from collections.abc import Callable
 import torch
 from monai.inferers import Inferer
 
-from monai_diffae.inferers import DiffusionAutoencoderInferer
+from monai_diffae.inferers import DiffusionAutoencoderInferer, ReconstructionInferer
 from monai_diffae.inferers.inference import inference
 from monai_diffae.inferers.metadata import plain
-from monai_diffae.inferers.stochastic_code import StochasticCode
 
 __all__ = ["CodesInferer", "DecodingInferer"]
 
 
-class CodesInferer(Inferer):
+class CodesInferer(ReconstructionInferer):
     """Both codes of images, what decoding makes of them, and what that cost.
 
     Args:
-        inferer: the loops.
-        x_T: ``encode``, ``random`` or ``zeros``.
-        seed: of the random x_T, see :class:`~monai_diffae.inferers.stochastic_code.StochasticCode`.
+        as of :class:`~monai_diffae.inferers.ReconstructionInferer`.
     """
-
-    depends_on = ("inferer", "stochastic_code")
-
-    def __init__(self, inferer: DiffusionAutoencoderInferer, x_T: str = "encode", seed: int = 0) -> None:
-        self.inferer = inferer
-        self.stochastic_code = StochasticCode(x_T, seed)
 
     @inference
     def predict(self, inputs: torch.Tensor, network: Callable) -> dict[str, torch.Tensor]:
-        """
-        Args:
-            inputs: images in [-1, 1], shape ``(B, C, *spatial)``.
-            network: a :class:`~monai_diffae.networks.DiffusionAutoencoder`.
+        """Of images and a network as :class:`~monai_diffae.inferers.predicting.PredictingInferer` says.
 
         Returns:
             ``z_sem`` ``(B, D)``; ``x_T`` and ``reconstruction``, shape of ``inputs``; ``(B,)`` each: ``evaluations`` of
             the denoiser for encoding and decoding, and ``seconds`` an image, encoding of z_sem included.
         """
-        images = plain(inputs)
-        start = _now(images.device)
-        z_sem = self.inferer.encode(images, network)
-        found = self.stochastic_code.with_report(images, network, z_sem, self.inferer)
-        x_T = found.x_T.expand_as(images)
-        reconstruction = self.inferer.decode(z_sem, x_T, network)
+        start = _now(inputs.device)
+        images, z_sem, found, reconstruction = self.stochastic_code.autoencoded(inputs, network, self.inferer)
         seconds = (_now(images.device) - start) / len(images)
         return {
             "z_sem": z_sem,
-            "x_T": x_T,
+            "x_T": found.x_T.expand_as(images),
             "reconstruction": reconstruction,
             "evaluations": found.evaluations.double() + self.inferer.num_inference_steps,
             "seconds": torch.full((len(images),), seconds, dtype=torch.float64),
