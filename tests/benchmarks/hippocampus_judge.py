@@ -29,8 +29,8 @@ from monai.transforms import (
     ScaleIntensityRangePercentilesd,
 )
 from monai.utils import set_determinism
+from torch.utils.data import RandomSampler
 
-from monai_diffae.data import EndlessSampler
 from monai_diffae.support.atomic_files import replacing
 
 BOX = (48, 64, 48)  # holds every crop of the data set, and the network halves it three times
@@ -98,9 +98,8 @@ class Judge:
         )
         optimizer = torch.optim.AdamW(self.network.parameters(), lr=2e-3)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=iterations + 1)
-        loader = DataLoader(
-            _Varied(data, varied), batch_size=min(4, len(data)), sampler=EndlessSampler(len(data), 0), drop_last=True
-        )
+        drawn = RandomSampler(data, replacement=True, num_samples=4 * iterations)
+        loader = DataLoader(_Varied(data, varied), batch_size=4, sampler=drawn)
         trainer = SupervisedTrainer(
             device=self.device,
             max_epochs=1,
