@@ -10,6 +10,7 @@ from monai.data import MetaTensor
 from monai.transforms import CropForegroundd
 from monai.utils import convert_to_tensor
 
+from monai_diffae.data.intensity import rising_pair
 from monai_diffae.support.telling import OnceTold
 
 __all__ = ["CropToForegroundd"]
@@ -32,8 +33,9 @@ class CropToForegroundd(CropForegroundd):
         allow_missing_keys: do nothing for a key that an item lacks.
 
     Raises:
-        ValueError: when called, by the name of its file, for an image without foreground, or with one of a single row
-            of voxels across the last axis. Of one of a few voxels a line is logged.
+        ValueError: for a window that is not two numbers in rising order; when called, by the name of its file, for an
+            image without foreground, or with one of a single row of voxels across the last axis. Of one of a few voxels
+            a line is logged.
     """
 
     def __init__(
@@ -44,7 +46,8 @@ class CropToForegroundd(CropForegroundd):
         window: tuple[float, float] | None = None,
         allow_missing_keys: bool = False,
     ) -> None:
-        self.threshold = window[0] if threshold is None and window is not None else threshold
+        lowest = None if window is None else rising_pair("window", window)[0]
+        self.threshold = lowest if threshold is None else threshold
         self._told = OnceTold()
         super().__init__(keys, source_key, self._foreground, allow_smaller=True, allow_missing_keys=allow_missing_keys)
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import torch
@@ -11,7 +12,19 @@ from monai.transforms import InvertibleTransform, MapTransform, ScaleIntensityRa
 from monai.transforms.utils_pytorch_numpy_unification import percentile
 from monai.utils import TraceKeys, convert_to_tensor
 
-__all__ = ["RescaleIntensityd"]
+__all__ = ["RescaleIntensityd", "rising_pair"]
+
+
+def rising_pair(name: str, given: Any) -> tuple[float, float]:
+    """Two numbers of which the second is larger.
+
+    Raises:
+        ValueError: for anything else, by the name of the option.
+    """
+    is_pair = isinstance(given, Sequence) and len(given) == 2 and all(isinstance(end, Real) for end in given)
+    if not is_pair or not given[0] < given[1]:
+        raise ValueError(f"{name} must be two numbers in rising order, [low, high], got {given!r}.")
+    return given[0], given[1]
 
 
 class RescaleIntensityd(MapTransform, InvertibleTransform):
@@ -38,14 +51,10 @@ class RescaleIntensityd(MapTransform, InvertibleTransform):
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        given = percentiles if window is None else window
-        if isinstance(given, str) or len(given) != 2 or not given[0] < given[1]:
-            name = "percentiles" if window is None else "window"
-            raise ValueError(f"{name} must be two numbers in rising order, [low, high], got {given!r}.")
-        if window is None and not (given[0] >= 0 and given[1] <= 100):
-            raise ValueError(f"percentiles must lie in [0, 100], got {given!r}.")
-        self.percentiles = tuple(percentiles)
-        self.window = None if window is None else tuple(window)
+        self.window = None if window is None else rising_pair("window", window)
+        self.percentiles = rising_pair("percentiles", percentiles) if window is None else (0.0, 100.0)
+        if self.percentiles[0] < 0 or self.percentiles[1] > 100:
+            raise ValueError(f"percentiles must lie in [0, 100], got {percentiles!r}.")
 
     def _limits(self, image: torch.Tensor) -> tuple[float, float]:
         if self.window is not None:

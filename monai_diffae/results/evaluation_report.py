@@ -101,7 +101,7 @@ class EvaluationReport:
             if section.skipped:
                 lines += ["", "Skipped:", ""]
                 lines += [f"- {_cell(what)}: {_cell(why)}" for what, why in section.skipped.items()]
-            lines += [f"\n![{caption}]({path})" for path, caption in figures[section.name].items()]
+            lines += [f"\n![{_cell(caption)}]({path})" for path, caption in figures[section.name].items()]
         return "\n".join(lines) + "\n"
 
     def _html(self, sections: Sequence[Any], figures: Mapping[str, Mapping[str, str]]) -> str:
@@ -164,7 +164,7 @@ def _count(measure: Any) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    return html.escape(text, quote=False).replace("|", "\\|").replace("\n", " ")
 
 
 def _file_name(section: str, name: str) -> str:

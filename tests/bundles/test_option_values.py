@@ -5,15 +5,18 @@ from __future__ import annotations
 
 import re
 
+import nibabel as nib
 import numpy as np
 import pytest
 from in_process import Ended, run_module
 from PIL import Image
-from workflows import BUNDLES, TINY
+from workflows import BUNDLES, TINY, draw_weights, read_table
 
 from monai_diffae.bundles.option_values import read_values
 
 DEFAULTS = {"resume": True, "compile": False, "max_iterations": 6000, "learning_rate": 1e-3, "x_T": "encode"}
+DEFAULTS |= {"channel": None, "slice_range": [0.45, 0.75], "attributes": ["hand"], "masks": {}, "output_dir": "$@root"}
+DEFAULTS |= {"load": {"_target_": "LoadImaged"}, "attention_levels": [False, True], "handlers": []}
 
 
 @pytest.mark.parametrize(
@@ -25,6 +28,13 @@ DEFAULTS = {"resume": True, "compile": False, "max_iterations": 6000, "learning_
         ("compile", "TRUE", True),
         ("compile", "on", True),
         ("max_iterations", 1e4, 10000),
+        ("max_iterations", "null", None),
+        ("max_iterations", None, None),
+        ("slice_range", "None", None),
+        ("channel", "null", None),
+        ("attributes", "null", None),
+        ("x_T", "null", None),
+        ("output_dir", None, None),
     ],
 )
 def test_words_and_whole_floats_are_read(id, given, read):
@@ -37,7 +47,6 @@ def test_words_and_whole_floats_are_read(id, given, read):
     ("id", "given"),
     [
         ("resume", True),
-        ("resume", None),
         ("resume", "$not @compile"),
         ("max_iterations", 5),
         ("max_iterations", [1, 2]),
@@ -46,6 +55,15 @@ def test_words_and_whole_floats_are_read(id, given, read):
         ("learning_rate", 1e30),
         ("x_T", "random"),
         ("x_T", 3),
+        ("output_dir", "null"),
+        ("channel", "word"),
+        ("slice_range", [0, 1]),
+        ("slice_range", (0.5, None)),
+        ("attributes", "hand"),
+        ("masks", {"tumour": "tumours"}),
+        ("load", "word"),
+        ("attention_levels", [True]),
+        ("handlers", "word"),
     ],
 )
 def test_values_of_the_right_kind_pass(id, given):
@@ -62,6 +80,11 @@ def test_values_of_the_right_kind_pass(id, given):
         ("max_iterations", 1.5, "max_iterations is a whole number, got 1.5."),
         ("max_iterations", 1e999, "max_iterations is a whole number, got inf."),
         ("learning_rate", "nan", "learning_rate is a number, got 'nan'."),
+        ("resume", None, "resume is true or false, got None."),
+        ("slice_range", 0.5, "slice_range is a list of numbers, such as [0.45, 0.75], got 0.5."),
+        ("slice_range", "low", "slice_range is a list of numbers, such as [0.45, 0.75], got 'low'."),
+        ("slice_range", ["a", 1], "slice_range is a list of numbers, such as [0.45, 0.75], got ['a', 1]."),
+        ("masks", "tumours", "masks is a mapping, such as \"{'name':'value'}\", got 'tumours'."),
     ],
 )
 def test_another_kind_is_refused(id, given, sentence):
@@ -127,3 +150,26 @@ def test_a_word_changes_what_is_written(pictures, word, size):
     ended = typed("reconstruct", pictures, *words)
     assert ended.returncode == 0, ended.stderr
     assert Image.open(pictures.parent / "out" / "0_reconstruction.png").size == size
+
+
+@pytest.mark.parametrize(("word", "count"), [("null", 12), ("None", 12), ("2.0", 2)])
+def test_null_is_not_left_out(tmp_path, word, count):
+    """``monai.bundle run`` leaves out options that are None, and the default would hold."""
+    (tmp_path / "data").mkdir()
+    ball = np.linalg.norm(np.indices((12, 12, 12)) - 5.5, axis=0) < 6
+    nib.save(nib.Nifti1Image(100.0 * ball.astype(np.float32), np.diag([6.0, 6, 6, 1])), tmp_path / "data" / "a.nii")
+    bundle = BUNDLES / "brain_slices_diffae"
+    weights = draw_weights(bundle, tmp_path / "model.pt", scale=0.02, z_dim=8)
+    options = {"z_dim": 8, "image_size": 32, "pixdim": 6.0, "progress": "off", "volume_figures": "no", "x_T": "zeros"}
+    options |= {
+        "num_inference_steps": 1,
+        "ckpt_path": weights,
+        "dataset_dir": tmp_path / "data",
+        "slice_range": "[0,1]",
+    }
+    words = [word for name, value in options.items() for word in (f"--{name}", value)]
+    ended = run_module(
+        "monai_diffae", "reconstruct", bundle, *words, "--output_dir", tmp_path / "out", "--num_slices", word
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert len(read_table(tmp_path / "out" / "latents.csv")) == count

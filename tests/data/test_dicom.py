@@ -315,6 +315,14 @@ def test_slices_that_make_no_volume_are_refused(tmp_path, places, message):
         load(tmp_path)
 
 
+def test_numbers_that_are_no_place_are_named_in_one_line(tmp_path):
+    (only,) = series(random_pixels(1, 4, 5))
+    only.PixelSpacing = [0, 0]
+    save_all([only], tmp_path)
+    with pytest.raises(ValueError, match=r"orientation \[1\.0, .* or spacing \[0\.0, 0\.0\] is no place$"):
+        load(tmp_path)
+
+
 def test_one_missing_slice_of_many_is_noticed(tmp_path):
     for missing in (1, 50, 98):
         slices = series(random_pixels(100, 2, 2))

@@ -57,3 +57,9 @@ def test_an_image_without_foreground_is_refused_by_its_name(image, settings, mes
     image = MetaTensor(image, meta={"filename_or_obj": "scan.nii.gz"})
     with pytest.raises(ValueError, match=message):
         CropToForegroundd("image", "image", **settings)({"image": image})
+
+
+@pytest.mark.parametrize("window", [240, "soft", [240, -160], [1, 2, 3]])
+def test_a_window_is_two_numbers(window):
+    with pytest.raises(ValueError, match="window must be two numbers in rising order"):
+        CropToForegroundd("image", "image", window=window)

@@ -62,7 +62,12 @@ def test_plain_tensors_and_missing_keys_pass():
         ({"percentiles": [5]}, "percentiles must be two numbers in rising order"),
         ({"percentiles": [5, 5]}, "percentiles must be two numbers in rising order"),
         ({"percentiles": [-1, 50]}, r"percentiles must lie in \[0, 100\]"),
+        ({"percentiles": 5}, "percentiles must be two numbers in rising order"),
         ({"window": [240, -160]}, "window must be two numbers in rising order"),
+        ({"window": 240}, r"window must be two numbers in rising order, \[low, high\], got 240"),
+        ({"window": "soft"}, "window must be two numbers in rising order"),
+        ({"window": ["a", "b"]}, "window must be two numbers in rising order"),
+        ({"window": [float("nan"), 1]}, "window must be two numbers in rising order"),
     ],
 )
 def test_limits_that_cannot_be_are_refused(settings, message):

@@ -196,6 +196,32 @@ def test_any_number_of_bits_is_scaled_by_what_they_hold(tmp_path, bits, white_is
     check(load(tmp_path / "a.tif", 1), -expected if white_is_zero else expected)
 
 
+@pytest.mark.parametrize(
+    ("bits", "white_is_zero", "kind"),
+    [(10, False, "10 bits, grey"), (12, True, "12 bits, grey with white as zero"), (14, False, "14 bits, grey")],
+)
+def test_pixels_that_pillow_does_not_read_are_named(tmp_path, bits, white_is_zero, kind):
+    packed_tiff(tmp_path / "a.tif", np.zeros((5, 8), dtype=int), bits, 0 if white_is_zero else 1)
+    with pytest.raises(ValueError, match=rf"a\.tif cannot be read as a picture: .* {kind}; save it with 8 or 16 bits"):
+        PictureReader(1).get_data(tmp_path / "a.tif")
+
+
+def test_floating_point_pixels_of_64_bits_are_named(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((5, 8)))
+    with pytest.raises(ValueError, match=r"TIFF with 1 channel of 64 floating-point bits, grey; save it with"):
+        PictureReader(1).get_data(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [(b"", "it is empty"), (b"<html>", "it is no picture of a kind"), (b"II*\0\x08\0\0\0\xff", "it is a damaged TIFF")],
+)
+def test_what_is_no_picture_is_said(tmp_path, content, why):
+    (tmp_path / "a.tif").write_bytes(content)
+    with pytest.raises(ValueError, match=f"a.tif cannot be read as a picture: {why}"):
+        PictureReader(1).get_data(tmp_path / "a.tif")
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_16_bits_with_white_as_zero_are_turned_over(tmp_path, channels):
     pixels = GREY.astype(np.uint16) * 250

@@ -88,7 +88,10 @@ def _plane(groups: Sequence[Any], frames: int, tell: Callable[[str], None]) -> P
     position = np.zeros(3) if position is None else np.asarray(position, dtype=float)
     lengths = np.linalg.norm(directions, axis=1)
     if not (np.isfinite([*directions.flat, *position, *map(float, spacing)]).all() and min(spacing) > 0):
-        raise ValueError(f"its position {position}, orientation {directions} or spacing {spacing} is no place")
+        raise ValueError(
+            f"its position {position.tolist()}, orientation {directions.ravel().tolist()} or spacing "
+            f"{list(map(float, spacing))} is no place"
+        )
     if np.abs(lengths - 1).max() > 0.01 or abs(directions[0] @ directions[1]) > 0.01:
         raise ValueError(f"its ImageOrientationPatient {directions.ravel().tolist()} is not of two right-angled axes")
     slope = value("PixelValueTransformationSequence", "RescaleSlope")

@@ -11,9 +11,10 @@ import numpy as np
 from monai.config import PathLike
 from monai.data import ImageReader
 from monai.utils import MetaKeys, ensure_tuple
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from monai_diffae.data.formats import PICTURES, format_of
+from monai_diffae.data.pictures.unread import why_not_identified
 from monai_diffae.support.telling import OnceTold
 
 __all__ = ["PictureReader"]
@@ -75,6 +76,8 @@ class PictureReader(ImageReader):
             with Image.open(img) as image:
                 stored = _Stored.of(image)
                 pixels = self._pixels(ImageOps.exif_transpose(image), stored, functools.partial(self._tell, img))
+        except UnidentifiedImageError:
+            raise ValueError(f"{img} cannot be read as a picture: {why_not_identified(img)}.") from None
         except Exception as error:  # Pillow's decoders have many names for a damaged file
             # From None: of a chain, print_root_cause shows users the first error, which does not name the file.
             raise ValueError(f"{img} cannot be read as a picture: {error}") from None
