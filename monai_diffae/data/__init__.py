@@ -37,6 +37,7 @@ from .seeded import RandDiffusionNoised as RandDiffusionNoised
 from .seeded import SeededDataset as SeededDataset
 from .splits import split_indices as split_indices
 from .splits import split_volumes as split_volumes
+from .usable_items import UsableItems as UsableItems
 from .volume_slices import VolumeSlices as VolumeSlices
 from .whole_volumes import WholeVolumes as WholeVolumes
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from multiprocessing.pool import ThreadPool
 from typing import Any
 
@@ -11,11 +12,21 @@ from monai.transforms import RandomizableTrait, Transform
 from tqdm import tqdm
 
 from monai_diffae.data.recent import RecentDataset
+from monai_diffae.data.usable_items import file_of
+from monai_diffae.support.bad_files import BadFiles
 from monai_diffae.support.memory import free_memory, size_in_memory
+from monai_diffae.support.root_cause import root_cause
 
 __all__ = ["ItemCache"]
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Bad:
+    """In the place of an item that cannot be prepared."""
+
+    error: BaseException
 
 
 class ItemCache(CacheDataset):
@@ -34,15 +45,21 @@ class ItemCache(CacheDataset):
     Args:
         args: and ``kwargs``, those of ``CacheDataset``.
         max_gigabytes: of memory for the items, 0 or more; ``None`` for half of what is free.
+        bad_files: what becomes of items that cannot be prepared: the first ends the run, or each raises its error again
+            whenever it is asked for (:class:`~monai_diffae.data.UsableItems` and ``VolumeSlices`` leave it out). By
+            default the error of the first is raised as it is.
 
     Raises:
         ValueError: for less than none.
     """
 
-    def __init__(self, *args: Any, max_gigabytes: float | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, max_gigabytes: float | None = None, bad_files: BadFiles | None = None, **kwargs: Any
+    ) -> None:
         if max_gigabytes is not None and not max_gigabytes >= 0:
             raise ValueError(f"max_gigabytes must be 0 or more, or None for half of what is free; got {max_gigabytes}.")
         self.max_gigabytes = max_gigabytes
+        self.bad_files = bad_files
         super().__init__(*args, **kwargs)
 
     def set_data(self, data: Sequence) -> None:
@@ -61,7 +78,7 @@ class ItemCache(CacheDataset):
             return []
         items, pool = [], ThreadPool(self.num_workers)
         try:
-            prepared = pool.imap(self._load_cache_item, indices)
+            prepared = pool.imap(self._prepared, indices)
             for item in tqdm(prepared, total=len(indices), desc="Loading dataset", disable=not self.progress):
                 if not self._takes(item):
                     break
@@ -71,6 +88,16 @@ class ItemCache(CacheDataset):
             pool.join()
         self.cache_num, self._hash_keys = len(items), self._hash_keys[: len(items)]
         return items
+
+    def _prepared(self, index: int) -> Any:
+        """An item, or the error that it raises."""
+        try:
+            return self._load_cache_item(index)
+        except Exception as error:
+            if self.bad_files is None:
+                raise
+            self.bad_files.add(file_of(self, index), error)
+            return _Bad(root_cause(error))
 
     def _takes(self, item: Any) -> bool:
         """Whether there is room for an item, which is then taken; where there is none, the log says so once."""
@@ -88,6 +115,8 @@ class ItemCache(CacheDataset):
             return super()._transform(index)
         place = range(len(self))[index]  # an IndexError ends iterations
         item = self._cache[place] if place < self.cache_num else None
+        if isinstance(item, _Bad):
+            raise item.error
         if item is None:
             item = self._others[place]
             if place < self.cache_num and self._takes(item):  # a cache that is filled at runtime

@@ -17,11 +17,13 @@ from torch.utils.data import Dataset, Subset
 from tqdm import tqdm
 
 from monai_diffae.data.sample_names import sample_name
+from monai_diffae.data.usable_items import UsableItems
 from monai_diffae.support import processes
 from monai_diffae.support.fingerprints import file_states, fingerprint
 from monai_diffae.support.finite import check_finite
 from monai_diffae.support.kept import Kept
 from monai_diffae.support.precision import full_float32
+from monai_diffae.support.root_cause import root_cause
 
 __all__ = ["encode_dataset", "encode_once", "encoding_fingerprint"]
 
@@ -54,8 +56,8 @@ def encode_dataset(
             network's own.
 
     Returns:
-        On the CPU: ``z_sem`` ``(N, D)`` float32; ``source`` ``(N,)``, the item's ``volume``, or its index where it has
-        none; ``(N,)`` float64 for each of ``keys``.
+        On the CPU: ``z_sem`` ``(N, D)`` float32; ``source`` ``(N,)``, the item's ``volume``, or where it has none its
+        index (of :class:`~monai_diffae.data.UsableItems` that in the data list); ``(N,)`` float64 for each of ``keys``.
 
     Raises:
         ValueError: for a code that is not finite, by the file of its image.
@@ -73,7 +75,10 @@ def encode_dataset(
             codes.append(z_sem.float().cpu())
             for k in (~torch.isfinite(codes[-1]).all(dim=1)).nonzero()[:1, 0].tolist():
                 check_finite(codes[-1][k], "z_sem", sample_name(dataset, count + k))
-            sources.append(torch.as_tensor(batch.get("volume", torch.arange(count, count + len(images)))))
+            places = range(count, count + len(images))
+            if isinstance(dataset, UsableItems):
+                places = [dataset.place(place) for place in places]
+            sources.append(torch.as_tensor(batch.get("volume", torch.tensor(places))))
             for key, values in numbers.items():
                 values.append(torch.as_tensor(batch[key], dtype=torch.float64).cpu())
             count += len(images)
@@ -102,7 +107,7 @@ def encoding_fingerprint(
         dataset: of the items that are encoded, if they are not those of ``data``: which slices of a volume, say
             (its ``depends_on``).
     """
-    first_and_last = [convert_to_tensor(preprocessing(dict(i))["image"], track_meta=False) for i in (data[0], data[-1])]
+    first_and_last = [_prepared(preprocessing, item) for item in (data[0], data[-1])]
     images = [[image] if isinstance(image, (str, os.PathLike)) else image for image in (i["image"] for i in data)]
     items = {name: getattr(dataset, name) for name in getattr(type(dataset), "depends_on", ())}
     return {
@@ -111,6 +116,14 @@ def encoding_fingerprint(
         "preprocessing": fingerprint([fingerprint(preprocessing, strict=False), *first_and_last]),
         "settings": fingerprint([type(dataset), items, dict(settings or {})]),
     }
+
+
+def _prepared(preprocessing: Any, item: Mapping[str, Any]) -> Any:
+    """The image of an item, or the error of one that the data set has to leave out."""
+    try:
+        return convert_to_tensor(preprocessing(dict(item))["image"], track_meta=False)
+    except Exception as error:
+        return str(root_cause(error))
 
 
 def encode_once(

@@ -12,7 +12,9 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from monai_diffae.data.table_reading import read_table
+from monai_diffae.data.usable_items import UsableItems
 from monai_diffae.data.volume_slices import VolumeSlices
+from monai_diffae.support.bad_files import BadFiles
 from monai_diffae.support.names import joined_stem, named_from, source_stem
 
 __all__ = ["ImageChains", "find_chains", "items_of_chains"]
@@ -143,6 +145,7 @@ class ImageChains(Dataset):
             volumes that are joined have different numbers of slices, the surplus is left out, with a warning.
         sources: the data list that ``data`` was made from.
         chains: as :func:`find_chains` gives them; all of one length, so that they make batches.
+        bad_files: those that ``data`` leaves out; a chain with one of them is left out as well.
 
     An item is that of the first file, with ``image_to``: the image of the second file, or for three files or more a
     list of images; and with ``slice_to`` and ``subject_to``, the same of what the items have of these. ``volume``,
@@ -153,17 +156,28 @@ class ImageChains(Dataset):
             belong together.
     """
 
-    def __init__(self, data: Dataset, sources: Sequence[Mapping[str, Any]], chains: Sequence[Sequence[str]]) -> None:
+    def __init__(
+        self,
+        data: Dataset,
+        sources: Sequence[Mapping[str, Any]],
+        chains: Sequence[Sequence[str]],
+        bad_files: BadFiles | None = None,
+    ) -> None:
         lengths = sorted({len(chain) for chain in chains})
         if len(lengths) != 1 or lengths[0] < 2:
             raise ValueError(f"Expected chains of one length, two files or more, got chains of {lengths or 'none'}.")
-        starts = data.volume_starts if isinstance(data, VolumeSlices) else list(range(len(data) + 1))
+        starts = data.starts if isinstance(data, (VolumeSlices, UsableItems)) else list(range(len(data) + 1))
         if len(starts) - 1 != len(sources):
             raise ValueError(f"data has images of {len(starts) - 1} files, but sources names {len(sources)} files.")
         places = {source["image"]: range(*ends) for source, ends in zip(sources, itertools.pairwise(starts))}
         self.data = data
         self._index: list[tuple[int, tuple[int, ...]]] = []  # (chain, the places of its images in data)
+        left_out = {} if bad_files is None else bad_files.reasons
         for number, chain in enumerate(chains):
+            bad = [file for file in chain if file in left_out]
+            if bad:
+                bad_files.add(" to ".join(chain), ValueError(f"{bad[0]} was left out"))
+                continue
             counts = [len(places[file]) for file in chain]
             if len(set(counts)) > 1:
                 warnings.warn(
@@ -172,6 +186,9 @@ class ImageChains(Dataset):
                     stacklevel=2,
                 )
             self._index += [(number, joined) for joined in zip(*(places[file] for file in chain))]
+
+        if not self._index and left_out:
+            raise ValueError("Of each chain a file was left out: " + "; ".join(map(": ".join, left_out.items())))
 
     def __len__(self) -> int:
         return len(self._index)

@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
 from typing import Any
 
 from torch.utils.data import Subset
 
 from monai_diffae.data.seeded import SeededDataset
+from monai_diffae.data.usable_items import UsableItems, file_of
 from monai_diffae.data.volume_slices import VolumeSlices
-from monai_diffae.data.whole_volumes import WholeVolumes
 
 __all__ = ["sample_name"]
 
@@ -30,9 +28,8 @@ def sample_name(data: Any, index: int, key: str = "image") -> str:
         return f"{sample_name(data.data, volume, key)} (slice {k})"
     if isinstance(data, Subset):
         return sample_name(data.dataset, data.indices[index], key)
-    if isinstance(data, (SeededDataset, WholeVolumes)):
+    if isinstance(data, UsableItems):
+        return sample_name(data.data, data.place(index), key)
+    if isinstance(data, SeededDataset):
         return sample_name(data.data, index, key)
-    items = getattr(data, "data", data)  # what MONAI's data sets load from
-    item = items[index] if hasattr(items, "__getitem__") else None
-    source = item.get(key) if isinstance(item, Mapping) else None
-    return os.fspath(source) if isinstance(source, (str, os.PathLike)) else f"sample {index}"
+    return file_of(data, index, key)

@@ -43,6 +43,7 @@ class _Search:
         self.tops = [os.fspath(folder) for folder in folders]
         self.passed = passed
         real = [Path(os.path.realpath(top)) for top in self.tops]
+        self.real_tops = [os.fspath(top) for top in real]
         self.above = {os.fspath(folder) for top in real for folder in (top, *top.parents)}
         self.own = None if output_dir is None else os.path.realpath(output_dir)
         if self.own in self.above:  # the images are in it, asked for by name
@@ -67,12 +68,19 @@ class _Search:
         except OSError:
             self.passed.add("links that lead nowhere", link)
             return
+        real = os.path.realpath(link)
         if not os.path.isdir(link):
+            self._tell(link, real)
             yield from self._take(link)
-        elif (real := os.path.realpath(link)) in self.above or real in self.seen_folders:
+        elif real in self.above or real in self.seen_folders:
             self.passed.add("links to folders that are searched already", link)
         else:
+            self._tell(link, real)
             yield from self._walk(link, links)
+
+    def _tell(self, link: str, real: str) -> None:
+        if not any(real.startswith(os.path.join(top, "")) for top in self.real_tops):
+            self.passed.follow(link, real)
 
     def _walk(self, top: str, links: list[str]) -> Iterator[str]:
         folders = [top]

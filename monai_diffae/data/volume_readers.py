@@ -13,6 +13,7 @@ from monai.config import PathLike
 from monai.data import ImageReader, ITKReader, NibabelReader, NrrdReader, NumpyReader
 from monai.utils import MetaKeys
 
+from monai_diffae.data.detached_data import check_detached_data
 from monai_diffae.data.formats import ARRAYS, META_IMAGE, NRRD, Format
 from monai_diffae.data.nifti_headers import tell_of_places, unit_in_mm
 from monai_diffae.support.names import without_extension
@@ -78,6 +79,7 @@ class _MetaImage(ITKReader):
         import itk
 
         file = os.fspath(data)
+        check_detached_data(file)
         image_io = itk.ImageIOFactory.CreateImageIO(file, itk.CommonEnums.IOFileMode_ReadMode)
         if image_io is None:
             raise ValueError("it is no MetaImage file, or its data are not there")
@@ -122,6 +124,7 @@ class _Nrrd(NrrdReader):
 
     def read(self, data: PathLike, **kwargs: Any) -> Any:
         self.filename = data
+        check_detached_data(data)
         return super().read(data, **kwargs)
 
     def get_data(self, img: Any) -> tuple[np.ndarray, dict]:

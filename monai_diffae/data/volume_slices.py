@@ -12,6 +12,9 @@ from monai.data import MetaTensor
 from monai.utils import convert_to_tensor
 from torch.utils.data import Dataset
 
+from monai_diffae.data.usable_items import usable_places
+from monai_diffae.support.bad_files import BadFiles
+
 __all__ = ["VolumeSlices", "without_history"]
 
 
@@ -28,6 +31,8 @@ class VolumeSlices(Dataset):
         min_foreground: leave out slices (of the first key) of which a smaller share of pixels is above
             ``foreground_level``; in [0, 1].
         foreground_level: see ``min_foreground``; prepared images are black at -1.
+        bad_files: what becomes of volumes that cannot be prepared; those that are left out have no slices. By default
+            their error is raised as it is.
 
     An item holds the slices ``(C, X, Y)``, with the affine of the slice if they are MetaTensors, the index
     ``slice`` along Z, and ``volume``, the index of the volume in ``data``.
@@ -50,6 +55,7 @@ class VolumeSlices(Dataset):
         step: int = 1,
         min_foreground: float = 0.0,
         foreground_level: float = -0.9,
+        bad_files: BadFiles | None = None,
     ) -> None:
         low, high = slice_range
         if (num_slices is not None and num_slices < 1) or not 0 <= low < high <= 1:
@@ -68,13 +74,14 @@ class VolumeSlices(Dataset):
         self.step = step
         self.min_foreground = min_foreground
         self.foreground_level = foreground_level
+        self.bad_files = bad_files
 
     @functools.cached_property
     def _index(self) -> list[tuple[int, int]]:
         """(volume, slice) of every item."""
         low, high = self.slice_range
         index: list[tuple[int, int]] = []
-        for volume in range(len(self.data)):
+        for volume in usable_places(self.data, self.bad_files):
             image = self.data[volume][self.keys[0]]
             depth = image.shape[-1]
             first = min(int(low * depth), depth - 1)
@@ -96,7 +103,7 @@ class VolumeSlices(Dataset):
         return index
 
     @property
-    def volume_starts(self) -> list[int]:
+    def starts(self) -> list[int]:
         """Place of each volume's first slice, and the number of all slices at the end."""
         counts = Counter(volume for volume, _ in self._index)
         return list(itertools.accumulate((counts[volume] for volume in range(len(self.data))), initial=0))

@@ -11,6 +11,7 @@ from types import ModuleType
 
 _MODULES = {
     "atomic_files",
+    "bad_files",
     "batch_size",
     "fingerprints",
     "finite_weights",

@@ -11,7 +11,11 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-__all__ = ["print_root_cause", "root_cause"]
+__all__ = ["SaidInFull", "print_root_cause", "root_cause"]
+
+
+class SaidInFull(Exception):
+    """An error whose message is all that there is to say: where it was raised helps nobody."""
 
 
 def root_cause(error: BaseException) -> BaseException:
@@ -24,14 +28,18 @@ def root_cause(error: BaseException) -> BaseException:
 def print_root_cause() -> None:
     """From now on, an uncaught error that has a cause ends with a line that states the cause. For ``initialize``.
 
-    Progress bars are closed before: they would be drawn once more behind that line.
+    Progress bars are closed before: they would be drawn once more behind that line. Of an error that is
+    :class:`SaidInFull` there is nothing but that.
     """
 
     def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
         for bar in list(getattr(tqdm, "_instances", ())):
             bar.close()
-        sys.__excepthook__(kind, error, traceback)
         cause = root_cause(error)
+        if isinstance(cause, SaidInFull):
+            print(cause, file=sys.stderr)
+            return
+        sys.__excepthook__(kind, error, traceback)
         if cause is not error:
             print(f"\n{type(cause).__name__}: {cause}", file=sys.stderr)
 

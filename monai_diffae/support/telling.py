@@ -12,6 +12,8 @@ __all__ = ["OnceTold", "PassedOver"]
 
 logger = logging.getLogger(__name__)
 
+_SHOWN = 5  # links
+
 
 class OnceTold:
     """Says what is done to a kind of file when the first such file comes; of several processes the first one does."""
@@ -35,6 +37,16 @@ class PassedOver:
 
     def __init__(self) -> None:
         self._found: dict[str, tuple[int, str]] = {}
+        self._followed: list[str] = []
+
+    def follow(self, link: str | os.PathLike, to: str | os.PathLike) -> None:
+        """A link is not left out, but leads out of the folder.
+
+        Args:
+            link: its path.
+            to: what it leads to.
+        """
+        self._followed.append(f"{_text(link)} to {_text(to)}")
 
     def add(self, what: str, example: str | os.PathLike) -> None:
         """
@@ -50,10 +62,20 @@ class PassedOver:
         return [f"{what}: {count}, e.g. {example}" for what, (count, example) in self._found.items()]
 
     def tell(self, folder: str | os.PathLike) -> None:
-        """Say what was left out of a folder; of several processes the first one does."""
+        """Say what was left out of a folder, and what was taken from elsewhere; of several processes the first one
+        does."""
         if idist.get_rank() == 0:
+            if self._followed:
+                count = len(self._followed)
+                logger.warning(
+                    "%s: followed links that lead elsewhere: %d, %s", _text(folder), count, _some(self._followed)
+                )
             for line in self.lines():
                 logger.warning("%s: left out %s", _text(folder), line)
+
+
+def _some(links: list[str]) -> str:
+    return "; ".join(links[:_SHOWN]) + ("; ..." if len(links) > _SHOWN else "")
 
 
 def _text(path: str | os.PathLike) -> str:

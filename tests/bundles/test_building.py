@@ -128,7 +128,7 @@ def test_an_id_of_both_stands_in_training_and_inference(own):
         ("  z_dim: 64", "  zdim: 64", r"bundle\.yaml: neither train\.yaml nor inference\.yaml has zdim\."),
         ("\ntrain:", "\ntraining:", r"bundle\.yaml: no configuration training of this kind\."),
         ("  presets_note:", "  presetsnote:", r"bundle\.yaml: nothing includes the blocks presetsnote\."),
-        ("{{file_formats}}", "{{formats}}", r"bundle\.yaml, for inference\.yaml: no word 'formats'; there are: amount"),
+        ("{{file_formats}}", "{{formats}}", r"bundle\.yaml, for inference\.yaml: no word 'formats'; there are: a_file"),
         (
             "    title: FFHQ 128\n",
             "",

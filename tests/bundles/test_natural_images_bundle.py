@@ -194,7 +194,7 @@ def root_error_of(workflow: ConfigWorkflow) -> BaseException:
 @pytest.mark.parametrize("side", ["train", "validate"])
 def test_prepared_pictures_are_kept_in_memory(faces, tmp_path, side):
     workflow = workflow_of("train", dataset_dir=str(faces), output_dir=str(tmp_path), val_fraction=0.5, image_size=16)
-    images = workflow.parser.get_parsed_content(f"{side}::images")
+    images = workflow.parser.get_parsed_content(f"{side}::pictures")
     assert [tuple(item["image"].shape) for item in images._cache] == [(1, 16, 16)] * 2
 
 
@@ -247,9 +247,10 @@ def test_an_unreadable_picture_is_named(faces, tiny, tmp_path):
     shutil.copytree(faces, tmp_path / "data")
     broken = tmp_path / "data" / "broken.png"
     broken.write_bytes((faces / "a.png").read_bytes()[:200])
-    workflow = workflow_of("inference", dataset_dir=str(tmp_path / "data"), output_dir=str(tmp_path / "out"), **tiny)
+    options = {"dataset_dir": str(tmp_path / "data"), "output_dir": str(tmp_path / "out"), "on_error": "stop"}
+    workflow = workflow_of("inference", **options, **tiny)
     workflow.initialize()
-    with pytest.raises(RuntimeError, match="Failed to evaluate") as raised:
+    with pytest.raises(RuntimeError, match="Failed to") as raised:
         workflow.run()
     error = root_cause(raised.value)
     assert isinstance(error, ValueError)

@@ -115,9 +115,9 @@ def test_a_run_over_a_folder_with_a_refused_file_ends_with_its_error(tmp_path):
         volume = nib.Nifti1Image(random.integers(0, 999, shape).astype(np.int16), np.diag([3.0, 3.0, 3.0, 1.0]))
         nib.save(volume, tmp_path / f"{name}.nii")
     words = ["run", "--bundle_root", str(BUNDLE), "--config_file", str(BUNDLE / "configs" / "inference.yaml")]
-    words += ["--dataset_dir", str(tmp_path), "--output_dir", str(tmp_path / "out")]
+    words += ["--dataset_dir", str(tmp_path), "--output_dir", str(tmp_path / "out"), "--on_error", "stop"]
     process = run_module("monai.bundle", *words)
     assert process.returncode == 1
     last = process.stderr.splitlines()[-1]
     assert last.startswith(f"ValueError: {tmp_path / 'a.nii'} has 3 channels")
-    assert last.endswith("name it with channel, 0 to 2; channel is None.")
+    assert "name it with channel, 0 to 2; channel is None. Mend or remove the file" in last

@@ -32,7 +32,7 @@ def indices(slices: VolumeSlices, volume: int = 0) -> list[int]:
 def test_items_are_the_slices_of_each_volume_in_their_order(tracked):
     slices = VolumeSlices(volumes(3, 5, tracked=tracked))
     assert len(slices) == 8
-    assert slices.volume_starts == [0, 3, 8]
+    assert slices.starts == [0, 3, 8]
     found = [(item["volume"], item["slice"], float(item["image"].unique())) for item in slices]
     assert found == [(v, k, 1000.0 * v + k) for v, depth in enumerate((3, 5)) for k in range(depth)]
     for item in slices:
@@ -131,9 +131,9 @@ def test_slices_without_enough_foreground_are_left_out():
     data[2]["image"][:, :1, :, 3] = 0.5  # a quarter
     slices = VolumeSlices(data, min_foreground=0.5)
     assert indices(slices) == [1, 2, 4]
-    assert slices.volume_starts == [0, 3, 3, 3]
+    assert slices.starts == [0, 3, 3, 3]
     assert [item["volume"] for item in VolumeSlices(data, min_foreground=0.25)] == [0, 0, 0, 2]
-    assert VolumeSlices(data, min_foreground=0.25).volume_starts == [0, 3, 3, 4]
+    assert VolumeSlices(data, min_foreground=0.25).starts == [0, 3, 3, 4]
     with pytest.raises(ValueError, match=r"None of the 3 volumes has a slice with min_foreground 0\.9"):
         len(VolumeSlices(data, min_foreground=0.9))
     assert len(VolumeSlices(data, min_foreground=0.5, foreground_level=-1.5)) == 13
