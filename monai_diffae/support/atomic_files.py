@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 __all__ = ["PARTIAL", "partial_path", "replacing"]
 
+_LITTLE = 4096  # bytes: less than a block is nothing
 PARTIAL = ".partial."  # how names begin of what is not complete; nothing that looks for inputs takes hidden files
 
 
@@ -36,11 +39,28 @@ def replacing(path: str | os.PathLike, writer: str | int | None = None) -> Itera
     Yields:
         The path to write to. When the block has ended the file takes its name; when it raises, nothing is left. What a
         killed process leaves there, the next one writes over.
+
+    Raises:
+        OSError: where the disk is full, whatever the writer's library calls that.
     """
     partial = partial_path(path, writer)
     partial.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield partial
         os.replace(partial, path)
+    except Exception as error:
+        if _is_full(partial.parent, error):
+            raise OSError(
+                errno.ENOSPC,
+                "No space left on device; what was there before is whole. Free some space and give the command again",
+                os.fspath(path),
+            ) from None
+        raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _is_full(folder: Path, error: Exception) -> bool:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    return shutil.disk_usage(folder).free < _LITTLE
