@@ -38,10 +38,19 @@ test-oldest test-newest: test-%: tests/versions/%.txt
 bundles: install
 	$(BIN)/python -m monai_diffae.bundles bundles/*
 
-# The numbers in docs/metrics.csv of both bundles
+# The numbers in docs/metrics.csv of the bundles with weights, and pages about them in evaluation/
+EVALUATE = $(BIN)/python -m monai_diffae evaluate
+BRAINS = $(BIN)/python -m monai_diffae.datasets.brain_slices --spacing 3
 evaluate: install
-	$(BIN)/python tests/benchmarks/brain_slices_quality.py --device $(DEVICE)
-	$(BIN)/python tests/benchmarks/digits_quality.py --device $(DEVICE)
+	$(EVALUATE) natural_images_diffae --output_dir evaluation/natural_images_diffae --device $(DEVICE) \
+	  --num_images 32 --num_samples 32 --step_counts "[20,50]"
+	cp evaluation/natural_images_diffae/metrics.csv bundles/natural_images_diffae/docs/
+	test -e evaluation/held_out || $(BRAINS) --output_dir evaluation/held_out --num_subjects 32 --seed 1000
+	test -e evaluation/train || $(BRAINS) --output_dir evaluation/train --num_subjects 80 --seed 0
+	$(EVALUATE) brain_slices_diffae --output_dir evaluation/brain_slices_diffae --device $(DEVICE) \
+	  --dataset_dir evaluation/held_out --train_dataset_dir evaluation/train \
+	  --num_images 24 --num_samples 24 --step_counts "[10,20]"
+	cp evaluation/brain_slices_diffae/metrics.csv bundles/brain_slices_diffae/docs/
 
 # The table of speed in tests/benchmarks/results, by nothing else running; a stopped run goes on
 bench: install

@@ -96,6 +96,12 @@ def with_subjects(
     return grouped_by_subject(named)
 
 
+def bids_label(path: str) -> str:
+    """The subject in a path as BIDS has it, ``sub-01``; empty where there is none."""
+    label = re.search(r"(?:^|/)(sub-[0-9A-Za-z]+)", path)
+    return "" if label is None else label[1]
+
+
 def grouped_by_subject(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Items with ``subject`` in their order but each subject's together."""
     order = {subject: place for place, subject in enumerate(dict.fromkeys(item["subject"] for item in items))}
@@ -133,9 +139,8 @@ def _subject(path: str, shared: str, pattern: str | None) -> str:
         if match is None:
             raise ValueError(f"subject_pattern {pattern!r} finds nothing in {path}.")
         return match[1] if match.groups() else match[0]
-    label = re.search(r"(?:^|/)(sub-[0-9A-Za-z]+)", path)
-    if label is not None:
-        return label[1]
+    if label := bids_label(path):
+        return label
     parts = Path(os.path.relpath(path, shared or ".")).parts or (path,)  # none of dataset_dir itself, a DICOM folder
     below = next(k for k, part in enumerate(parts) if k == len(parts) - 1 or not is_image_folder(part))
     if below < len(parts) - 1:

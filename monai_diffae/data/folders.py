@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_diffae.data.data_lists import grouped_by_subject, read_data_list, with_subjects
+from monai_diffae.data.data_lists import bids_label, grouped_by_subject, read_data_list, with_subjects
 from monai_diffae.data.formats import PICTURES, format_of
 from monai_diffae.data.masks import image_folders, without_masks
 from monai_diffae.data.searching import is_hidden, search_files
@@ -41,8 +41,9 @@ def find_images(
         output_dir: of the run; left out of the search.
 
     Returns:
-        ``[{"image": path}, ...]``, sorted by path, or as listed. If entries of a list have a ``subject``, all items do
-        (their own path where the list says none), and each subject's are together; also by ``subject_pattern``.
+        ``[{"image": path}, ...]``, sorted by path, or as listed. If entries of a list have a ``subject``, or paths
+        below ``dataset_dir`` a label of BIDS (``sub-01``), all items do (their own path where nothing says one), and
+        each subject's are together; also by ``subject_pattern``.
 
     Raises:
         ValueError: if there is no such folder, no picture in it, another kind of file in the list, two whose names
@@ -65,6 +66,9 @@ def find_images(
     _check_found(items, f"pictures ({', '.join(PICTURES.extensions)})", dataset_dir, passed)
     if subject_pattern is not None:
         return with_subjects(items, Path(dataset_dir), subject_pattern)
+    for item in items:
+        if label := bids_label(Path(os.path.relpath(item["image"], dataset_dir)).as_posix()):
+            item["subject"] = item.get("subject") or label
     if any(item.get("subject") for item in items):
         return grouped_by_subject([{**item, "subject": str(item.get("subject") or item["image"])} for item in items])
     return [{key: value for key, value in item.items() if key != "subject"} for item in items]

@@ -16,9 +16,11 @@ from monai.utils import convert_to_tensor, evenly_divisible_all_gather
 from torch.utils.data import Dataset, Subset
 from tqdm import tqdm
 
+from monai_diffae.data.sample_names import sample_name
 from monai_diffae.data.usable_items import UsableItems
 from monai_diffae.support import processes
 from monai_diffae.support.fingerprints import file_states, fingerprint
+from monai_diffae.support.finite import check_finite
 from monai_diffae.support.kept import Kept
 from monai_diffae.support.precision import full_float32
 from monai_diffae.support.root_cause import root_cause
@@ -56,6 +58,9 @@ def encode_dataset(
     Returns:
         On the CPU: ``z_sem`` ``(N, D)`` float32; ``source`` ``(N,)``, the item's ``volume``, or where it has none its
         index (of :class:`~monai_diffae.data.UsableItems` that in the data list); ``(N,)`` float64 for each of ``keys``.
+
+    Raises:
+        ValueError: for a code that is not finite, by the file of its image.
     """
     share = processes.part(range(len(dataset)))
     loader = DataLoader(Subset(dataset, share), batch_size=batch_size, num_workers=num_workers)
@@ -68,6 +73,8 @@ def encode_dataset(
             with full_float32(images.device):
                 z_sem = network.encode(images) if encode is None else encode(images, network)
             codes.append(z_sem.float().cpu())
+            for k in (~torch.isfinite(codes[-1]).all(dim=1)).nonzero()[:1, 0].tolist():
+                check_finite(codes[-1][k], "z_sem", sample_name(dataset, count + k))
             places = range(count, count + len(images))
             if isinstance(dataset, UsableItems):
                 places = [dataset.place(place) for place in places]

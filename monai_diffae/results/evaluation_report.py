@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from monai_diffae.results.metric_tables import metric_tables
 from monai_diffae.results.panels import FigureRow, FigureStyle, save_figure
 from monai_diffae.results.plots import save_plot
 from monai_diffae.support.atomic_files import replacing
@@ -22,8 +23,8 @@ __all__ = ["EvaluationReport"]
 _COLUMNS = ("section", "measure", "of", "value", "low", "high", "interval", "unit", "count")
 _STYLE = (
     "body{font-family:sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem;color:#222}img{max-width:100%}"
-    "table{border-collapse:collapse;font-size:.85rem}td,th{padding:.15rem .8rem .15rem 0;text-align:left;"
-    "border-bottom:1px solid #ddd;vertical-align:top}td.number{text-align:right;font-variant-numeric:tabular-nums}"
+    "table{border-collapse:collapse;font-size:.85rem;margin-bottom:1.2rem}td.number{font-variant-numeric:tabular-nums}"
+    "td,th{padding:.15rem .8rem .15rem 0;text-align:left;border-bottom:1px solid #ddd;vertical-align:top}"
 )
 
 
@@ -94,12 +95,10 @@ class EvaluationReport:
         lines += [f"| {_cell(name)} | {_cell(text)} |" for name, text in self.card.items()]
         for section in sections:
             lines += ["", f"## {section.title}", "", section.text, ""]
-            lines += ["| measure | of | value | interval | |", "|---|---|---|---|---|"]
-            for m in section.measures:
-                shown = (m.measure, m.of, _value(m), _bounds(m), _count(m))
-                lines.append(f"| {' | '.join(_cell(text) for text in shown)} |")
+            for head, rows in metric_tables(section.measures):
+                lines += [_row(head), "|---" * len(head) + "|", *map(_row, rows), ""]
             if section.skipped:
-                lines += ["", "Skipped:", ""]
+                lines += ["Skipped:", ""]
                 lines += [f"- {_cell(what)}: {_cell(why)}" for what, why in section.skipped.items()]
             lines += [f"\n![{_cell(caption)}]({path})" for path, caption in figures[section.name].items()]
         return "\n".join(lines) + "\n"
@@ -118,14 +117,12 @@ class EvaluationReport:
                 f"<figure><img src='{esc(path)}' alt='{esc(caption)}'><figcaption>{esc(caption)}</figcaption></figure>"
                 for path, caption in figures[section.name].items()
             ]
-            if section.measures:
-                parts.append("<table><tr><th>measure<th>of<th>value<th>interval<th></tr>")
-            for m in section.measures:
-                cells = "".join(f"<td>{esc(text)}</td>" for text in (m.measure, m.of))
-                cells += f"<td class='number'>{esc(_value(m))}</td>"
-                cells += "".join(f"<td>{esc(text)}</td>" for text in (_bounds(m), _count(m)))
-                parts.append(f"<tr>{cells}</tr>")
-            parts.append("</table>" * bool(section.measures))
+            for head, rows in metric_tables(section.measures):
+                parts.append("<table><tr>" + "".join(f"<th>{esc(text)}" for text in head) + "</tr>")
+                for first, *others in rows:
+                    cells = "".join(f"<td class='number'>{esc(text)}</td>" for text in others)
+                    parts.append(f"<tr><td>{esc(first)}</td>{cells}</tr>")
+                parts.append("</table>")
             if section.skipped:
                 items = "".join(f"<li>{esc(what)}: {esc(why)}</li>" for what, why in section.skipped.items())
                 parts.append(f"<p>Skipped:</p><ul>{items}</ul>")
@@ -151,16 +148,8 @@ def _rows_csv(rows: Sequence[Mapping[str, object]]) -> str:
     return text.getvalue()
 
 
-def _value(measure: Any) -> str:
-    return f"{measure.value:.4g}{' ' * bool(measure.unit)}{measure.unit}"
-
-
-def _bounds(measure: Any) -> str:
-    return "" if math.isnan(measure.low) else f"{measure.low:.4g} to {measure.high:.4g}, {measure.interval}"
-
-
-def _count(measure: Any) -> str:
-    return "" if measure.count is None else f"n = {measure.count}"
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(map(_cell, cells))} |"
 
 
 def _cell(text: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from monai_diffae.support.atomic_files import replacing
 
@@ -36,6 +37,9 @@ def save_plot(path: Path, curves: Sequence[PlottedCurve]) -> None:
     places = [x for curve in curves for x in curve.x]
     if min(places) > 0 and max(places) > 5 * min(places):
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(10, (1, 2, 5)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(curves[0].x_title, parse_math=False)
     axes.set_ylabel(curves[0].y_title, parse_math=False)
     axes.grid(alpha=0.3)

@@ -16,6 +16,7 @@ from monai_diffae.results.table_files import table_file_class
 from monai_diffae.results.typicality import TypicalityCheck
 from monai_diffae.semantics.edits import Edit, given_edit
 from monai_diffae.support.atomic_files import partial_path
+from monai_diffae.support.finite import check_finite
 from monai_diffae.support.pseudonyms import Pseudonyms
 
 __all__ = ["EditsTableSaver", "LatentsTableSaver"]
@@ -111,7 +112,8 @@ class LatentsTableSaver(_ItemTableSaver):
             :class:`~monai_diffae.support.pseudonyms.Pseudonyms`.
 
     Raises:
-        ValueError: for a file that is neither ``.csv`` nor ``.parquet``.
+        ValueError: for a file that is neither ``.csv`` nor ``.parquet``; while it collects, for a code that is not
+            finite, by the file of its image.
         ImportError: for Parquet without pyarrow.
     """
 
@@ -170,6 +172,7 @@ class LatentsTableSaver(_ItemTableSaver):
 
     def placed_rows(self, item: Mapping[str, Any], output: Mapping[str, Any]) -> Iterator[tuple[dict, dict]]:
         for place, row in super().placed_rows(item, output):
+            check_finite(output["z_sem"], "z_sem", place["file"])
             cells = {} if self._typicality is None else self._typicality.cells(output["z_sem"], place)
             yield place, cells | row
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Real
@@ -12,6 +13,7 @@ import torch
 __all__ = ["KINDS", "AttributeSummary"]
 
 KINDS = ("binary", "ordinal", "continuous")
+_SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,9 @@ class AttributeSummary:
             target: a logit of a binary attribute, a true value of a continuous one in its unit, a score of an ordinal
                 one, the same for all codes; or, for binary and ordinal attributes, ``boundary`` (logit 0, or the
                 nearest score between two grades) or ``across`` (mirrored at the boundary, so that the code's own logit
-                changes its sign, or its grade another).
+                changes its sign, or its grade another); or, for continuous ones, a share such as ``80%`` of the value
+                that each code has: of its score, the likeliest value. The score changes by ``score_per_unit`` times
+                the change of the value.
 
         Returns:
             The scores that they shall have, shape ``(B,)``.
@@ -90,8 +94,12 @@ class AttributeSummary:
             levels = scores.new_tensor(boundaries)
             nearest = levels[(scores[:, None] - levels).abs().argmin(dim=1)]
             return 2 * nearest - scores if target == "across" else nearest
+        if isinstance(target, str) and (share := _SHARE.fullmatch(target)):
+            if self.kind != "continuous":
+                raise ValueError(f"The attribute is {self.kind}, and {target} of it means nothing; give a score.")
+            return scores * (1 + self.score_per_unit * (float(share[1]) / 100 - 1))
         if not isinstance(target, Real) or isinstance(target, bool) or not math.isfinite(target):
-            raise ValueError(f"A target is a finite number, 'boundary' or 'across'; got {target!r}.")
+            raise ValueError(f"A target is a finite number, a share as '80%', 'boundary' or 'across'; got {target!r}.")
         if self.score_per_unit != 1:
             target = self.score_mean + self.score_per_unit * (target - self.score_mean)
         return torch.full_like(scores, float(target))

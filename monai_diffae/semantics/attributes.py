@@ -93,7 +93,8 @@ class AttributeDirections(AttributeModels):
             z_sem: shape ``(B, D)``.
             name: of the attribute.
             target: a logit of a binary attribute, a true value of a continuous one, a score of an ordinal one; also
-                ``boundary`` or ``across`` of those with classes.
+                ``boundary`` or ``across`` of those with classes, or a share such as ``80%`` of a continuous one's
+                own value.
             keep: see :meth:`direction`.
             along: ``weight`` for the smallest by its length, ``pattern`` for the smallest by its Mahalanobis length.
 

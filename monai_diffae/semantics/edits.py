@@ -34,7 +34,7 @@ class Edit:
         attribute: name of the one to move along.
         amount: how far (:meth:`~monai_diffae.semantics.AttributeDirections.move`); one number, or several for a series.
         target: or where to (:meth:`~monai_diffae.semantics.AttributeDirections.move_to`): a score or true
-            value, ``boundary`` or ``across``; one, or several for a series.
+            value, ``boundary`` or ``across``, or a share as ``80%``; one, or several for a series.
         to_class_mean: or a share of the way to the mean code of those with the attribute, -1 to 1
             (:meth:`~monai_diffae.semantics.AttributeDirections.move_to_class_mean`); one, or several for a series.
         keep: names of attributes whose scores must not change.

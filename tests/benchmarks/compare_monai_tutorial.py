@@ -19,7 +19,7 @@ which is kind to the tutorial: MONAI's takes steps between levels that its grid 
 
 A run's rows are written to ``--output`` when it is complete, and are not computed again; a stopped training goes on
 from its last checkpoint in ``--output_dir``; the same command goes on. Budgets: the default (40,000 images, 3 seeds)
-takes about 11 hours of a core with bfloat16; ``--seeds 0`` a third; ``--images 10000 --seeds 0`` one hour.
+takes about 8 hours of a core with bfloat16; ``--seeds 0`` a third; ``--images 10000 --seeds 0`` one hour.
 """
 
 from __future__ import annotations
@@ -97,6 +97,7 @@ def main() -> None:
             continue
         method, run = METHODS[name], f"{name}_{seed}_{args.images}"
         network, weights = method.build(seed), args.output_dir / f"{run}.pt"
+        print(f"{title}: begins", flush=True)
         if weights.exists():
             network.load_state_dict(torch.load(weights, weights_only=True))
         else:
@@ -106,7 +107,7 @@ def main() -> None:
                 torch.save(network.state_dict(), partial)
             forget(folder)
         network.eval()
-        print(f"{title}: measured", end="", flush=True)
+        print(f"{title}: trained, is measured", flush=True)
         start, rows = time.monotonic(), []
         rows.append(
             {"measure": "weights, millions", "value": f"{sum(p.numel() for p in network.parameters()) / 1e6:.3f}"}
@@ -123,7 +124,7 @@ def main() -> None:
             rows += samples(method, network, images, spaces, args.step_counts, **how)
         append([key | {"steps": ""} | each for each in rows], args.output)
         write_summary(args.output)
-        print(f" in {(time.monotonic() - start) / 60:.0f} minutes", flush=True)
+        print(f"{title}: measured in {(time.monotonic() - start) / 60:.0f} minutes", flush=True)
 
 
 def add_real(spaces: Spaces, images: torch.Tensor, num_images: int, output: Path) -> None:

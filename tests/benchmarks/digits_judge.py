@@ -1,15 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The classifier that judges edits and samples of digits, and the measures of what an edit keeps."""
+"""Digits, the classifier that judges their edits and samples, and the measures of what an edit keeps."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
+from monai.bundle import ConfigParser
+from monai.data import DataLoader
 from monai.networks.nets import Classifier
 
+from monai_diffae.data import add_labels, find_images
+from monai_diffae.datasets import ensure_digits
 from monai_diffae.datasets.digits import measure_slant, measure_thickness
 
+LABELS = ("digit", "slant", "thickness")
 MEASURES = {"slant": measure_slant, "thickness": measure_thickness}
+
+
+def load_split(config: ConfigParser, folder: Path, split: str) -> dict[str, torch.Tensor]:
+    """Images and labels of a split, through the bundle's own transforms."""
+    ensure_digits(folder, folder, split=split)
+    config["dataset_dir"] = str(folder)
+    config["data"] = add_labels(find_images(folder), folder / "labels.csv", LABELS)
+    config.parse(reset=True)
+    batches = list(DataLoader(config.get_parsed_content("dataset"), batch_size=250))
+    images = torch.cat([batch["image"].as_tensor() for batch in batches])
+    return {"image": images} | {name: torch.cat([batch[name] for batch in batches]) for name in LABELS}
 
 
 def train_classifier(images: torch.Tensor, labels: torch.Tensor, epochs: int = 12) -> Classifier:

@@ -100,7 +100,7 @@ def train(
     if not recipe.is_constant:
         schedule = WarmupCosineSchedule(optimizer, max(1, iterations // 10), iterations, warmup_multiplier=0.01)
         handlers.append(LrScheduleHandler(schedule, print_lr=False, epoch_level=False))
-    epoch_length = min(iterations, max(1, 2000 // batch_size))
+    epoch_length = min(iterations, max(1, 1000 // batch_size))
     trainer = DiffusionTrainer(
         device=torch.device("cpu"),
         max_epochs=-(-iterations // epoch_length),

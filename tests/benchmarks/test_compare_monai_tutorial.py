@@ -82,10 +82,10 @@ class Stop(Exception):
     pass
 
 
-@pytest.mark.parametrize("recipe", [Recipe(batch_size=500), Recipe(batch_size=500, is_constant=True, ema_decay=None)])
+@pytest.mark.parametrize("recipe", [Recipe(batch_size=250), Recipe(batch_size=250, is_constant=True, ema_decay=None)])
 def test_a_stopped_training_ends_as_one_that_was_not(recipe, tmp_path, monkeypatch):
     images = torch.randn(40, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    whole, _ = train(small_network(), recipe, images, 3000, 0, "float32")
+    whole, _ = train(small_network(), recipe, images, 2000, 0, "float32")
 
     def stop(progress, engine):
         if engine.state.epoch == 2:
@@ -94,8 +94,8 @@ def test_a_stopped_training_ends_as_one_that_was_not(recipe, tmp_path, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr("study_training.Progress.__call__", stop)
         with pytest.raises(Stop):
-            train(small_network(), recipe, images, 3000, 0, "float32", checkpoint_dir=tmp_path)
+            train(small_network(), recipe, images, 2000, 0, "float32", checkpoint_dir=tmp_path)
     assert find_last_checkpoint(tmp_path) is not None
-    resumed, _ = train(small_network(), recipe, images, 3000, 0, "float32", checkpoint_dir=tmp_path)
+    resumed, _ = train(small_network(), recipe, images, 2000, 0, "float32", checkpoint_dir=tmp_path)
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0)

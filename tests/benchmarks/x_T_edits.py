@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from digits_quality import load_split, train_classifier
+from digits_judge import load_split, train_classifier
 from inversion_quality import shown, write
 from monai.bundle import ConfigParser
 

@@ -6,10 +6,10 @@ import functools
 from pathlib import Path
 
 import nibabel as nib
-import numpy as np
 import pytest
 import torch
 import workflows
+from hippocampi import write_hippocampi
 from monai.bundle import ConfigParser
 
 from monai_diffae.datasets.hippocampus.subject_lists import listed_subjects
@@ -26,22 +26,7 @@ run = functools.partial(workflows.run, BUNDLE, **workflows.TINY)
 
 @pytest.fixture(scope="module")
 def hippocampi(tmp_path_factory) -> Path:
-    """Two sides of three subjects to train and of one to validate and to test: a bright ellipsoid each."""
-    root = tmp_path_factory.mktemp("data")
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 3), ("val", 1), ("test", 1)):
-        for subject in sorted(listed_subjects(split))[:count]:
-            for number in (2 * subject - 1, 2 * subject):
-                shape = rng.integers((30, 40, 24), (36, 48, 30))
-                place = (np.indices(shape).reshape(3, -1).T - (shape - 1) / 2) / rng.uniform((5, 12, 4), (9, 18, 7))
-                mask = (np.linalg.norm(place, axis=1) < 1).reshape(shape).astype(np.uint8)
-                mask[:, : shape[1] // 2] *= 2
-                image = 300.0 * (mask > 0) + rng.uniform(0, 200, shape)
-                for folder, array in (("imagesTr", image.astype(np.float32)), ("labelsTr", mask)):
-                    (root / "Task04_Hippocampus" / folder).mkdir(parents=True, exist_ok=True)
-                    file = root / "Task04_Hippocampus" / folder / f"hippocampus_{number:03d}.nii.gz"
-                    nib.save(nib.Nifti1Image(array, np.eye(4)), file)
-    return root
+    return write_hippocampi(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")

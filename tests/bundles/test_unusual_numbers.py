@@ -47,6 +47,7 @@ def brain_bundle(folder: Path, data: Path) -> Bundle:
 def test_a_mask_with_a_smaller_field_of_view_labels_the_slices_it_marks(volumes, tmp_path):
     bundle = brain_bundle(tmp_path, volumes)
     options = {"attributes": "lesion", "mask_labels": "lesion", "slice_range": [0.0, 1.0]}
+    options |= {"batch_size": 8}  # the 60 slices with a mask share a batch with those of volumes without one
     bundle.run("inference", "fit_attributes", output_dir=str(tmp_path / "out"), **options)
     (row,) = read_table(tmp_path / "out" / "attributes.csv")
     assert (row["labels"], row["positive"]) == (str(5 * 20), str(3 * 10))

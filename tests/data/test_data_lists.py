@@ -125,13 +125,31 @@ def test_subjects_are_told_by_a_pattern_where_there_is_one(tmp_path):
         find_volumes(tmp_path, subject_pattern="q")
 
 
-def test_subjects_of_pictures_are_told_by_a_pattern_alone(tmp_path):
+def test_subjects_of_pictures_are_told_by_a_pattern(tmp_path):
     touch(tmp_path, "T1/p7_a.png", "T2/p7_b.png", "T1/p8.png")
     assert all("subject" not in item for item in find_images(tmp_path))
     data = find_images(tmp_path, subject_pattern=r"/(p\d+)")
     assert names(data, tmp_path) == [("T1/p7_a.png", "p7"), ("T2/p7_b.png", "p7"), ("T1/p8.png", "p8")]
     with pytest.raises(ValueError, match=r"finds nothing in T1/p7_a\.png"):
         find_images(tmp_path, subject_pattern="q")
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_subjects_of_pictures_are_told_by_labels_of_bids_without_a_word(tmp_path, listed):
+    files = ["ses-1/sub-01_a.png", "sub-02/a.png", "sub-02/b.png", "ses-2/sub-01_a.png", "other.png", "subject-1.png"]
+    touch(tmp_path, *files)
+    (tmp_path / "list.csv").write_text("file\n" + "".join(f"{file}\n" for file in sorted(files)))
+    found = names(find_images(tmp_path, data_list=tmp_path / "list.csv" if listed else None), tmp_path)
+    assert dict(found) == {
+        "ses-1/sub-01_a.png": "sub-01",
+        "ses-2/sub-01_a.png": "sub-01",
+        "sub-02/a.png": "sub-02",
+        "sub-02/b.png": "sub-02",
+        "other.png": str(tmp_path / "other.png"),
+        "subject-1.png": str(tmp_path / "subject-1.png"),
+    }
+    places = [subject for _, subject in found]
+    assert abs(places.index("sub-01") - (len(places) - 1 - places[::-1].index("sub-01"))) == 1
 
 
 def test_a_key_and_a_pattern_may_look_like_numbers(tmp_path):

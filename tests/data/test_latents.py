@@ -54,6 +54,13 @@ def test_without_volumes_the_source_is_the_index(tiny_autoencoder, items, device
     assert set(result) == {"z_sem", "source"}
 
 
+def test_codes_that_are_not_finite_are_refused_by_their_image_and_not_kept(tiny_autoencoder, items, device, tmp_path):
+    broken = [item | {"image": item["image"] * (torch.nan if k == 4 else 1)} for k, item in enumerate(items)]
+    with pytest.raises(ValueError, match=r"^sample 4: 8 of the 8 numbers of its z_sem are NaN or infinite"):
+        encode_once(tmp_path / "latents.pt", Dataset(broken), tiny_autoencoder, {"a": "1"}, 2, device)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_file_that_fits_is_read_and_the_data_set_not_touched(tiny_autoencoder, items, device, tmp_path):
     dataset, path = Counting(items), tmp_path / "new" / "latents.pt"
     first = encode_once(path, dataset, tiny_autoencoder, {"a": "1"}, 2, device)

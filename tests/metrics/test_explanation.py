@@ -13,6 +13,7 @@ from monai_diffae.schedulers import InvertibleDDIMScheduler
 from monai_diffae.support.pseudonyms import Pseudonyms
 
 SIDE, MARK = 16, 4
+SCHEDULER = InvertibleDDIMScheduler(prediction_type="v_prediction")
 
 
 def marked_images(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -28,7 +29,7 @@ def marked_images(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def section(network, images, score, folder, **options) -> tuple[Findings, EvaluationBench]:
-    inferer = DiffusionAutoencoderInferer(InvertibleDDIMScheduler(), 5, verbose=False)
+    inferer = DiffusionAutoencoderInferer(SCHEDULER, 5, verbose=False)
     part = Part([{"image": image, "subject": f"p{k // 2}"} for k, image in enumerate(images)], progress=False)
     bench = EvaluationBench(network, inferer, part, None, folder, num_images=8, progress=False)
     return ExplanationSection(bench, score, **options).measure(), bench
@@ -73,8 +74,7 @@ def test_the_explanation_of_a_cheating_classifier_shows_the_mark(tmp_path):
     common = {"spatial_dims": 2, "in_channels": 1, "z_dim": 16, "channels": (16, 32, 32), "num_res_blocks": 1}
     common |= {"attention_levels": (False, False, False), "norm_num_groups": 4}
     network = DiffusionAutoencoder(SemanticEncoder(**common), DiffAEUNet(**common, out_channels=1))
-    scheduler = InvertibleDDIMScheduler()
-    inferer = DiffusionAutoencoderInferer(scheduler, 5, verbose=False)
+    inferer = DiffusionAutoencoderInferer(SCHEDULER, 5, verbose=False)
     classifier = torch.nn.Sequential(
         torch.nn.Conv2d(1, 8, 3, 2, 1),
         torch.nn.ReLU(),
@@ -83,15 +83,18 @@ def test_the_explanation_of_a_cheating_classifier_shows_the_mark(tmp_path):
         torch.nn.Flatten(),
         torch.nn.Linear(256, 1),
     )
-    optimizer = torch.optim.Adam([*network.parameters(), *classifier.parameters()], 2e-3)
-    for _ in range(1500):
+    optimizer = torch.optim.Adam([*network.parameters(), *classifier.parameters()], 3e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=500)
+    for _ in range(500):
         rows = torch.randint(512, (32,))
         noise, timesteps = torch.randn(32, 1, SIDE, SIDE), torch.randint(1000, (32,))
-        loss = mse_loss(inferer(images[rows], network, noise, timesteps), noise)
+        velocity = SCHEDULER.get_velocity(images[rows], noise, timesteps)
+        loss = mse_loss(inferer(images[rows], network, noise, timesteps), velocity)
         loss = loss + binary_cross_entropy_with_logits(classifier(images[rows])[:, 0], labels[rows])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        schedule.step()
     test, truth = marked_images(200, 1)
     with torch.no_grad():
         assert ((classifier.eval()(test)[:, 0] > 0) == truth.bool()).float().mean() > 0.95

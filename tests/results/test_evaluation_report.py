@@ -48,7 +48,10 @@ def test_table_page_and_figures_say_what_was_found(tmp_path, dims):
     page, text = ((tmp_path / name).read_text() for name in ("index.html", "metrics.md"))
     assert "A &amp; B" in page
     assert "&lt;near&gt;" in page
-    assert "| psnr | x_T exact \\| 20 steps | 40.12 dB | 38 to 42, 95 % of images | n = 12 |" in text
+    assert (
+        "| of (n = 12; 95 % of images) | psnr (dB) |\n|---|---|\n| x_T exact \\| 20 steps | 40.12 (38 to 42) |" in text
+    )
+    assert "<td>x_T exact | 20 steps</td><td class='number'>40.12 (38 to 42)</td>" in page
     for content in (page, text):
         assert "lpips: the package lpips is not installed" in content
     for pattern, content in ((r"src='([^']+)'", page), (r"\]\(([^)]+)\)", text)):

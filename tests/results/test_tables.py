@@ -52,6 +52,14 @@ def codes(tiny_autoencoder, device: str) -> torch.Tensor:
         return tiny_autoencoder.encode(images.to(device)).cpu()
 
 
+def test_codes_that_are_not_finite_are_refused_by_their_file(tiny_autoencoder, tmp_path, device):
+    file = tmp_path / "out" / "latents.csv"
+    network = lambda images: tiny_autoencoder.encode(images) * torch.inf  # noqa: E731
+    with pytest.raises(ValueError, match=r"^images/a\.nii\.gz: 8 of the 8 numbers of its z_sem are NaN or infinite"):
+        run(tmp_path / "data", file, network, device, root_dir=tmp_path / "data")
+    assert not file.exists()
+
+
 @pytest.mark.parametrize("slices", [True, False], ids=["slices", "pictures"])
 def test_the_table_has_a_row_an_item_with_its_file_and_code(tiny_autoencoder, tmp_path, device, slices):
     file = tmp_path / "out" / "latents.csv"

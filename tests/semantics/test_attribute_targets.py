@@ -112,6 +112,21 @@ def test_between_values_along_the_pattern_lies_the_mean_difference_of_their_code
     assert_close((large - small)[0].double(), 4 * per_unit, rtol=0, atol=5e-3)
 
 
+@pytest.mark.parametrize(("target", "share"), [("80%", 0.8), ("112.5 %", 1.125), ("100%", 1.0)])
+def test_a_share_changes_each_code_as_that_share_of_its_value_does(blunt, target, share):
+    attributes, z_sem, _ = blunt
+    before = score(attributes, z_sem[:50], "size")
+    moved = attributes.move_to(z_sem[:50], "size", target)
+    slope = attributes.summary("size").score_per_unit
+    assert_close(score(attributes, moved, "size") - before, slope * (share - 1) * before, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["male", "grade"])
+def test_a_share_of_a_class_means_nothing(attributes, z_sem, name):
+    with pytest.raises(ValueError, match="80% of it means nothing; give a score"):
+        attributes.move_to(z_sem, name, "80%")
+
+
 @pytest.mark.parametrize("kind", ["binary", "ordinal"])
 def test_scores_of_classes_are_reached_as_they_are(attributes, kind):
     name = {"binary": "male", "ordinal": "grade"}[kind]
@@ -136,9 +151,9 @@ def test_the_nearest_boundary_of_grades_is_reached_and_crossed(attributes, z_sem
     assert bool((attributes.grades(across, "grade") != attributes.grades(z_sem, "grade")).all())
 
 
-@pytest.mark.parametrize("target", ["bondary", "0.5", math.nan, math.inf, None, True, [1.0, 2.0]])
+@pytest.mark.parametrize("target", ["bondary", "0.5", "-80%", "80%%", math.nan, math.inf, None, True, [1.0, 2.0]])
 def test_other_targets_are_refused(attributes, z_sem, target):
-    with pytest.raises(ValueError, match="A target is a finite number, 'boundary' or 'across'; got"):
+    with pytest.raises(ValueError, match="A target is a finite number, a share as '80%', 'boundary' or 'across'; got"):
         attributes.move_to(z_sem, "male", target)
 
 

@@ -130,7 +130,14 @@ class EditingSection:
             Gallery(f"edits of {name}", titles, [[edit[i] for edit in edits] for i in rows], [""] * len(rows))
         )
         found.curves.append(
-            Curve("response", name, self.strengths_with_zero, own.mean(axis=0).tolist(), "strength", "seen (mean)")
+            Curve(
+                f"response of {name}",
+                name,
+                self.strengths_with_zero,
+                own.mean(axis=0).tolist(),
+                "strength",
+                "seen (mean logit)" if network.kinds[k] == "binary" else "seen (mean)",
+            )
         )
 
     @property

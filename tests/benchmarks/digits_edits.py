@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the shipped weights of the bundle for pictures reach on digits that training never saw; writes docs/metrics.csv.
+"""What edits towards an 8 and samples of a class from few labels reach on digits that training never saw; writes
+docs/edits.csv of the bundle for pictures. (How good the model is otherwise: the workflow evaluate.)
 
-    python tests/benchmarks/digits_quality.py
+    python tests/benchmarks/digits_edits.py
 
-``reconstruction``: PSNR on 500 test digits with encoded and random x_T. ``code``: a linear probe on z_sem for the
-digit, beside the same on as many principal components of the pixels, and R^2 of measured slant and stroke thickness.
-``edits``: of those of the 500 that are no 8, the share that an independent classifier of images calls an 8 after an
-edit along the direction of 8 or towards the mean of the eights, and the correlation of slant and thickness, measured on
-the images, before and after it. ``samples``: that classifier's verdict on conditional samples from 20 labels a class,
-and the Frechet distance of unconditional ones in its features, beside that of as many real images.
+``edits``: of those of 500 test digits that are no 8, the share that an independent classifier of images calls an 8
+after an edit along the direction of 8 or towards the mean of the eights, and the correlation of slant and thickness,
+measured on the images, before and after it. ``samples``: that classifier's verdict on conditional samples from 20
+labels a class.
 
 ``--only edits`` measures one section and keeps the other rows of the table; ``--jobs`` spreads images over processes.
 """
@@ -23,48 +22,23 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from digits_judge import MEASURES, correlation, train_classifier
+from digits_judge import MEASURES, correlation, load_split, train_classifier
 from joblib import Parallel, delayed
 from monai.bundle import ConfigParser
-from monai.data import DataLoader
-from monai.metrics import FIDMetric, PSNRMetric
 from monai.networks.nets import Classifier
-from sklearn.decomposition import PCA
-from sklearn.linear_model import LogisticRegressionCV, RidgeCV
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from monai_diffae.checkpoints import load_weights
-from monai_diffae.data import add_labels, find_images
-from monai_diffae.datasets import ensure_digits
-from monai_diffae.inferers import (
-    ConditionalLatentSampler,
-    DiffusionAutoencoderInferer,
-    ReconstructionInferer,
-    SamplingInferer,
-)
+from monai_diffae.inferers import ConditionalLatentSampler, SamplingInferer
 from monai_diffae.semantics import AttributeDirections, fit_few_shot
 
-LABELS = ("digit", "slant", "thickness")
 WORKFLOWS = ("inference", "sample", "conditional_sample")
 LABEL_DRAWS, NUM_UNLABELLED = 5, 1000
-
-
-def load_split(config: ConfigParser, folder: Path, split: str) -> dict[str, torch.Tensor]:
-    """Images and labels of a split, through the bundle's own transforms."""
-    ensure_digits(folder, folder, split=split)
-    config["dataset_dir"] = str(folder)
-    config["data"] = add_labels(find_images(folder), folder / "labels.csv", LABELS)
-    config.parse(reset=True)
-    batches = list(DataLoader(config.get_parsed_content("dataset"), batch_size=250))
-    images = torch.cat([batch["image"].as_tensor() for batch in batches])
-    return {"image": images} | {name: torch.cat([batch[name] for batch in batches]) for name in LABELS}
 
 
 class Bench:
     """The networks and the digits; a method a section yields rows of name, value and unit."""
 
-    SECTIONS = ("reconstruction", "code", "edits", "samples")
+    SECTIONS = ("edits", "samples")
 
     def __init__(self, args: argparse.Namespace) -> None:
         configs, data = args.bundle_root / "configs", args.data or args.bundle_root / "data"
@@ -105,49 +79,6 @@ class Bench:
         with torch.no_grad():
             return judge(images.to(self.device)).argmax(dim=1).cpu()
 
-    def judge_features(self, images: torch.Tensor) -> torch.Tensor:
-        judge = self.judge
-        with torch.no_grad():
-            return judge.net(images.to(self.device)).mean(dim=(2, 3)).cpu().double()
-
-    def reconstruction(self):
-        network, exact, chosen = self.network, self.exact, self.chosen
-        steps = exact.num_inference_steps
-        explicit = DiffusionAutoencoderInferer(exact.scheduler, 100, verbose=False)
-        x_T, z_sem = self.x_T, self.z_test[: self.count]
-        results = {
-            f"encoded x_T ({exact.inversion}), {steps} steps": self.in_parts(
-                lambda z, x: exact.decode(z, x, network), z_sem, x_T
-            ),
-            f"random x_T, {steps} steps": self.in_parts(
-                lambda x: ReconstructionInferer(exact, x_T="random")(x, network), chosen
-            ),
-            "encoded x_T (explicit), 100 + 100 steps": self.in_parts(
-                lambda x: ReconstructionInferer(explicit)(x, network), chosen
-            ),
-        }
-        for name, result in results.items():
-            psnr = PSNRMetric(max_val=2.0, reduction="none")(result, chosen).mean().item()
-            yield f"PSNR of {self.count} test digits, {name}", psnr, "dB"
-
-    def code(self):
-        dims = self.z_train.shape[1]
-        pca = PCA(dims, random_state=0).fit(self.train["image"].flatten(1))
-        features = {
-            f"z_sem ({dims})": (self.z_train.numpy(), self.z_test.numpy()),
-            f"{dims} principal components": tuple(
-                pca.transform(data["image"].flatten(1)) for data in (self.train, self.test)
-            ),
-        }
-        for name, (x_train, x_test) in features.items():
-            probe = make_pipeline(StandardScaler(), LogisticRegressionCV(Cs=np.logspace(-3, 1, 5), max_iter=1000))
-            accuracy = probe.fit(x_train, self.train["digit"]).score(x_test, self.test["digit"])
-            yield f"accuracy of the digit, linear probe on {name}", accuracy, ""
-            for label in ("slant", "thickness"):
-                probe = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-1, 4, 11)))
-                r2 = probe.fit(x_train, self.train[label]).score(x_test, self.test[label])
-                yield f"R^2 of the {label}, linear probe on {name}", r2, ""
-
     def edits(self):
         right = (self.verdict(self.test["image"]) == self.test["digit"]).double().mean().item()
         yield "accuracy of the judge on real test digits", right, ""
@@ -172,14 +103,6 @@ class Bench:
             self.sampling.get_parsed_content(key) for key in ("autoencoding", "any_latent_sampler", "regularization")
         )
         shape, network = self.test["image"].shape[1:], self.network
-        samples = self.in_parts(lambda k: SamplingInferer(loops, sampler, shape)(k, network), torch.arange(self.count))
-        real, fid = self.judge_features(self.chosen), FIDMetric()
-        for name, images in (
-            (f"{self.count} samples", samples),
-            (f"{self.count} training digits", self.train["image"]),
-        ):
-            distance = fid(self.judge_features(images[: self.count]), real).item()
-            yield f"Frechet distance, {name} to test digits", distance, ""
 
         def of_class(draw: int, few: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
             classifier = fit_few_shot(few, labels, "digit", regularization=regularization)
@@ -214,13 +137,13 @@ def main() -> None:
     arguments.add_argument("--bundle_root", type=Path, default=Path("bundles/natural_images_diffae"))
     arguments.add_argument("--data", type=Path, help="folder of train and test; the bundle's data by default")
     arguments.add_argument("--models", type=Path, help="folder of the weights; the bundle's models by default")
-    arguments.add_argument("--output", type=Path, help="the bundle's docs/metrics.csv by default")
-    arguments.add_argument("--num_images", type=int, default=500, help="to reconstruct, to edit, and to sample")
+    arguments.add_argument("--output", type=Path, help="the bundle's docs/edits.csv by default")
+    arguments.add_argument("--num_images", type=int, default=500, help="to edit")
     arguments.add_argument("--only", nargs="+", choices=Bench.SECTIONS, default=Bench.SECTIONS)
     arguments.add_argument("--jobs", type=int, default=1)
     arguments.add_argument("--device", default="cpu")
     args = arguments.parse_args()
-    output = args.output or args.bundle_root / "docs" / "metrics.csv"
+    output = args.output or args.bundle_root / "docs" / "edits.csv"
     rows: dict[str, list[list]] = {section: [] for section in Bench.SECTIONS}
     if set(args.only) != set(Bench.SECTIONS):
         with open(output, newline="") as f:
