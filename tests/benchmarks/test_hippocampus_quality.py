@@ -12,19 +12,11 @@ import pytest
 import torch
 from hippocampi import write_hippocampi
 from monai.bundle import ConfigParser
+from tiny import TINY
 
 from monai_diffae.semantics import AttributeDirections, AttributeSummary, LatentStatistics
 
-TINY = {
-    "z_dim": 8,
-    "network_def::encoder::channels": [8, 8, 8, 8],
-    "network_def::encoder::norm_num_groups": 4,
-    "network_def::decoder::channels": [8, 8, 8],
-    "network_def::decoder::norm_num_groups": 4,
-    "num_inference_steps": 1,
-    "inversion": "explicit",
-    "num_slices": 2,
-}
+QUICK = TINY | {"num_inference_steps": 1, "inversion": "explicit", "num_slices": 2}
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +29,7 @@ def weights(tmp_path_factory):
     folder = tmp_path_factory.mktemp("weights")
     config = ConfigParser()
     config.read_config(str(hippocampus_quality.BUNDLE / "configs" / "inference.yaml"))
-    for key, value in TINY.items():
+    for key, value in QUICK.items():
         config[key] = value
     torch.manual_seed(0)
     network = config.get_parsed_content("network_def")
@@ -55,7 +47,7 @@ def test_every_row_is_measured_and_rows_of_other_models_stay(hippocampi, weights
     (tmp_path / "table.csv").write_text("model,of,measure,value,low,high,count\nvolumes,judge,dice,0.9,,,2\n")
     words = f"--dataset_dir {hippocampi} --ckpt_path {weights} --output_dir {tmp_path} --output {tmp_path}/table.csv"
     words += " --judge_iterations 1 --shares 0.8 --device cpu"
-    monkeypatch.setattr(sys, "argv", ["x", *words.split(), "--options", json.dumps(TINY)])
+    monkeypatch.setattr(sys, "argv", ["x", *words.split(), "--options", json.dumps(QUICK)])
     hippocampus_quality.main()
     with open(tmp_path / "table.csv", newline="") as f:
         rows = list(csv.DictReader(f))

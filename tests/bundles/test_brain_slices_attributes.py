@@ -42,16 +42,7 @@ def weights(tmp_path_factory) -> str:
 
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory, brains, weights) -> Path:
-    folder = tmp_path_factory.mktemp("fitted")
-    run(
-        "fit_attributes",
-        dataset_dir=str(brains),
-        output_dir=str(folder),
-        ckpt_path=weights,
-        attributes=["lesion", *FACTORS],
-        num_slices=3,
-    )
-    return folder
+    return workflows.fit(BUNDLE, brains, tmp_path_factory.mktemp("fitted"), weights, ["lesion", *FACTORS], num_slices=3)
 
 
 def test_factors_of_the_generator_are_fitted_beside_the_lesion(fitted):

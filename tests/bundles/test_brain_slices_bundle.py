@@ -88,10 +88,11 @@ def test_reconstruction_writes_volumes_that_lie_where_the_source_lies(other_data
     rows = read_table(tmp_path / "latents.csv")
     assert [row["file"] for row in rows] == ["a/T1.nii", "a/T1.nii", "b/T1.nii", "b/T1.nii"]
     assert [row["subject"] for row in rows] == [Pseudonyms(tmp_path)(subject) for subject in "aabb"]
-    names = ["file", "subject", "slice", "x_mm", "y_mm", "z_mm", "x_T_evaluations", "x_T_residual"]
+    names = ["file", "subject", "slice", "x_mm", "y_mm", "z_mm", "typicality", "x_T_evaluations", "x_T_residual"]
     assert list(rows[0])[: len(names)] == names
     assert len(rows[0]) == len(names) + 128
     assert all(2 <= int(row["x_T_evaluations"]) <= 20 and float(row["x_T_residual"]) >= 0 for row in rows)
+    assert all(0 < float(row["typicality"]) <= 100 for row in rows)
     assert (tmp_path / "figures" / "reconstruction.png").stat().st_size > 10_000
     assert set(read_metrics(tmp_path)) == {"psnr", "ssim"}
 

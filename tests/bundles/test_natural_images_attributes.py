@@ -66,17 +66,9 @@ def weights(tmp_path_factory) -> str:
 
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory, faces, weights) -> Path:
-    folder = tmp_path_factory.mktemp("fitted")
-    run(
-        "fit_attributes",
-        dataset_dir=str(faces),
-        output_dir=str(folder),
-        ckpt_path=weights,
-        attributes=["bright", "grade", "brightness"],
-        attribute_kinds={"grade": "ordinal"},
-        regularization=0.01,
-    )
-    return folder
+    options = {"attribute_kinds": {"grade": "ordinal"}, "regularization": 0.01}
+    names = ["bright", "grade", "brightness"]
+    return workflows.fit(BUNDLE, faces, tmp_path_factory.mktemp("fitted"), weights, names, **options)
 
 
 def test_directions_of_every_kind_are_fitted_and_listed(fitted):

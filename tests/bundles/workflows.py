@@ -13,17 +13,11 @@ from conftest import randomize
 from monai.bundle import ConfigParser, ConfigWorkflow
 from PIL import Image
 from skimage.data import lfw_subset
+from tiny import TINY as TINY
 
 from monai_diffae.semantics import AttributeDirections, LatentStatistics
 
 BUNDLES = Path(__file__).parents[2] / "bundles"
-TINY = {
-    "z_dim": 8,
-    "network_def::encoder::channels": [8, 8, 8, 8],
-    "network_def::encoder::norm_num_groups": 4,
-    "network_def::decoder::channels": [8, 8, 8],
-    "network_def::decoder::norm_num_groups": 4,
-}
 
 
 def initialized(bundle: Path, *names: str, workflow_type: str = "infer", **options: Any) -> ConfigWorkflow:
@@ -67,6 +61,13 @@ def write_direction(path: Path, name: str, z_dim: int) -> str:
     statistics = LatentStatistics(torch.zeros(z_dim), torch.ones(z_dim))
     AttributeDirections([name], torch.ones(1, z_dim), torch.zeros(1), statistics).save(path)
     return str(path)
+
+
+def fit(bundle: Path, data: Path, folder: Path, ckpt_path: str, attributes: list[str], **options: Any) -> Path:
+    """Directions of attributes in ``folder``."""
+    folders = {"dataset_dir": str(data), "output_dir": str(folder), "ckpt_path": ckpt_path}
+    run(bundle, "inference", "fit_attributes", **folders, attributes=attributes, **options)
+    return folder
 
 
 def draw_weights(bundle: Path, path: Path, scale: float | None = None, **options: Any) -> Path:
