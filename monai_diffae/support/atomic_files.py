@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
+import platform
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["PARTIAL", "partial_path", "replacing"]
+__all__ = ["PARTIAL", "partial_path", "remove_of_killed", "replacing", "this_process"]
 
 _LITTLE = 4096  # bytes: less than a block is nothing
 PARTIAL = ".partial."  # how names begin of what is not complete; nothing that looks for inputs takes hidden files
@@ -26,6 +28,32 @@ def partial_path(path: str | os.PathLike, writer: str | int | None = None) -> Pa
     """
     path = Path(path)
     return path.with_name(f"{PARTIAL}{'' if writer is None else f'{writer}.'}{path.name}")
+
+
+def this_process() -> str:
+    """The writer of :func:`partial_path` where processes that know nothing of each other may write one file."""
+    return f"{platform.node()}-{os.getpid()}"
+
+
+def remove_of_killed(path: str | os.PathLike) -> None:
+    """Remove what processes of this machine (:func:`this_process`) that were killed have left of a file."""
+    path, mine = Path(path), f"{PARTIAL}{platform.node()}-"
+    for partial in path.parent.glob(f"{glob.escape(mine)}*.{glob.escape(path.name)}"):
+        process = partial.name.removeprefix(mine).removesuffix(f".{path.name}")
+        if process.isdecimal() and not _is_alive(int(process)):
+            partial.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    if os.name != "posix":  # where the call below would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is somebody else's
+        return True
+    return True
 
 
 @contextmanager
