@@ -3,6 +3,7 @@ from .baselines import PixelComponents as PixelComponents
 from .baselines import untrained_copy as untrained_copy
 from .dimensions import effective_dimension as effective_dimension
 from .disentanglement import dci as dci
+from .disentanglement import labels_that_vary_together as labels_that_vary_together
 from .disentanglement import total_auroc_difference as total_auroc_difference
 from .distribution_distance import frechet_distance as frechet_distance
 from .distribution_distance import kernel_distance as kernel_distance

@@ -10,7 +10,7 @@ from sklearn.linear_model import LassoCV
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
-__all__ = ["dci", "dci_from_importance", "linear_importance", "total_auroc_difference"]
+__all__ = ["dci", "dci_from_importance", "labels_that_vary_together", "linear_importance", "total_auroc_difference"]
 
 _CAPTURED = 0.75  # AUROC of a single number from which it counts as holding an attribute
 
@@ -99,3 +99,36 @@ def total_auroc_difference(features: np.ndarray, labels: Mapping[str, np.ndarray
         if first >= _CAPTURED:
             total, captured = total + first - second, captured + 1
     return {"tad": float(total), "captured": float(captured)}
+
+
+def labels_that_vary_together(labels: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Labels that can be compared over the same images, although some are missing.
+
+    Where all are known one may be the same everywhere: of a lesion on the left, which is not known where there is one
+    on the right, and the reverse, no image with a lesion has both. So labels are left out, one after the other, as long
+    as more vary without them; of several the one that leaves the most images.
+
+    Args:
+        labels: by attribute, shape ``(N,)``, NaN where not known.
+
+    Returns:
+        Those that vary, with their values for the chosen images, and whether an image is chosen, shape ``(N,)``.
+    """
+    names = list(labels)
+    count = len(next(iter(labels.values()), ()))
+
+    def chosen(among: list[str]) -> np.ndarray:
+        return np.logical_and.reduce([~np.isnan(labels[name]) for name in among], axis=0) & np.ones(count, dtype=bool)
+
+    def varying(among: list[str]) -> list[str]:
+        known = chosen(among)
+        return [name for name in among if len(np.unique(labels[name][known])) > 1]
+
+    while len(names) > 1:
+        fewer = [[name for name in names if name != left_out] for left_out in names]
+        best = max(fewer, key=lambda among: (len(varying(among)), int(chosen(among).sum())))
+        if len(varying(best)) <= len(varying(names)):
+            break
+        names = best
+    known = chosen(names)
+    return {name: labels[name][known] for name in varying(names)}, known

@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from monai_diffae.metrics import dci, total_auroc_difference
+from monai_diffae.metrics import dci, labels_that_vary_together, total_auroc_difference
 from monai_diffae.metrics.disentanglement import dci_from_importance
 
 
@@ -52,3 +52,30 @@ def test_labels_of_one_value_are_refused():
         total_auroc_difference(np.zeros((4, 2)), {"a": np.zeros(4)})
     with pytest.raises(ValueError, match="importances"):
         dci_from_importance(np.ones((4, 1)))
+
+
+def test_labels_that_are_never_known_together_are_left_out():
+    nan = np.nan  # six images: two without a lesion, two with one on the left, two on the right
+    labels = {
+        "lesion": np.array([0, 0, 1, 1, 1, 1.0]),
+        "left": np.array([0, 0, 1, 1, nan, nan]),
+        "right": np.array([0, 0, nan, nan, 1, 1.0]),
+        "size": np.array([1, 2, 3, nan, 5, 6.0]),
+    }
+    varying, known = labels_that_vary_together(labels)
+    assert list(varying) == ["lesion", "right", "size"]  # without the left more images share labels than without right
+    assert known.tolist() == [True, True, False, False, True, True]
+    np.testing.assert_array_equal(varying["size"], [1, 2, 5, 6])
+
+
+def test_labels_that_vary_together_stay():
+    labels = {"a": np.array([0, 1, 0.0, np.nan]), "b": np.array([1, 2, 3, 4.0]), "same": np.ones(4)}
+    varying, known = labels_that_vary_together(labels)
+    assert list(varying) == ["a", "b"]
+    assert known.tolist() == [True, True, True, False]
+
+
+def test_no_labels_vary_together():
+    varying, known = labels_that_vary_together({})
+    assert not varying
+    assert known.shape == (0,)

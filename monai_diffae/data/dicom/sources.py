@@ -92,7 +92,7 @@ def _grouped(folder: Path, headers: Sequence[Header], passed: PassedOver) -> tup
             else:
                 singles.append(single)
     if len(stacks) > 1:
-        sizes = ", ".join(str(len(slices)) for slices in stacks)
+        sizes = ", ".join(str(len(slices)) for slices in stacks[:8]) + ", ..." * (len(stacks) > 8)
         raise ValueError(
             f"{os.fspath(folder)} holds {len(series)} DICOM series with {len(stacks)} stacks of slices ({sizes} "
             "slices), which differ in series, direction or size; give each a folder of its own."

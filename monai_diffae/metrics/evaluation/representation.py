@@ -10,7 +10,7 @@ import torch.nn as nn
 from monai_diffae.inferers import SemanticGapInferer
 from monai_diffae.metrics.baselines import untrained_copy
 from monai_diffae.metrics.dimensions import effective_dimension
-from monai_diffae.metrics.disentanglement import dci, total_auroc_difference
+from monai_diffae.metrics.disentanglement import dci, labels_that_vary_together, total_auroc_difference
 from monai_diffae.metrics.evaluation.bench import EvaluationBench
 from monai_diffae.metrics.evaluation.findings import Curve, Findings
 from monai_diffae.metrics.linear_probe import LabelledFeatures, linear_probe
@@ -123,8 +123,9 @@ class RepresentationSection:
 
     @staticmethod
     def _disentanglement(found: Findings, z_sem: np.ndarray, labels: Mapping[str, np.ndarray]) -> None:
-        known = ~np.isnan(np.stack([*labels.values(), z_sem[:, 0]])).any(axis=0)
-        varying = {name: values[known] for name, values in labels.items() if len(np.unique(values[known])) > 1}
+        varying, known = labels_that_vary_together(labels)
+        if varying and (others := [name for name in labels if name not in varying]):
+            found.skipped[f"DCI and TAD of {', '.join(others)}"] = "over the images that share labels they do not vary"
         if len(varying) < 2:
             found.skipped["DCI"] = "it needs two labels that vary over the same images"
         else:
