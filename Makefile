@@ -1,4 +1,4 @@
-# make install | demo | test | test-slow | lint | bundles | evaluate | bench | tutorials      (DEVICE=cuda runs the tests on a GPU)
+# make install | demo | test | test-slow | test-oldest | test-newest | lint | bundles | evaluate | bench | tutorials      (DEVICE=cuda runs the tests on a GPU)
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DEVICE ?= cpu
 # Processes that share the tests, each with one thread: small networks gain nothing from more.
@@ -6,7 +6,7 @@ JOBS ?= auto
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --device $(DEVICE)
 BIN := .venv/bin
 
-.PHONY: install demo test test-slow lint bundles evaluate bench tutorials
+.PHONY: install demo test test-slow test-oldest test-newest lint bundles evaluate bench tutorials
 
 install: .venv/installed
 
@@ -29,6 +29,10 @@ test: lint
 
 test-slow: install
 	$(PYTEST) -m slow
+
+# The suite with other versions, each in an environment of its own, and a row for it in tests/versions/results.csv
+test-oldest test-newest: test-%: tests/versions/%.txt
+	$(PYTHON) tests/versions/run_suite.py --versions $< --venv .venv-$* --jobs $(JOBS) --table tests/versions/results.csv
 
 # Their configs/ from bundle.yaml and what they share, see monai_diffae/bundles/parts/README.md
 bundles: install

@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from monai_diffae.bundles.option_values import read_values
+from monai_diffae.support.devices import check_device
 
 __all__ = ["check_ids", "check_options_of_run", "unknown_ids"]
 
@@ -55,6 +56,7 @@ def check_options_of_run() -> None:
         return
     config_file, args_file, options = called["config_file"], called["args_file"], called["kwargs"]
     check_ids(options, config_file)
+    check_device(options.get("device"))
     if args_file is not None:
         check_ids(ConfigParser.load_config_file(args_file), config_file, of_bundle=True)
     for id, value in read_values(options, _literals(options, config_file)).items():

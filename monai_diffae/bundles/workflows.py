@@ -20,6 +20,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 __all__ = ["BundleConfigs", "Configuration"]
 
 _VERBS = {  # where a user's word is not that of the file
@@ -142,7 +144,7 @@ class BundleConfigs:
             if name not in self.additions and Path(name).suffix in (".yaml", ".yml", ".json"):
                 if not Path(name).is_file():
                     raise ValueError(f"No file {name} to add to the bundle's configuration.")
-                own.append(Path(name))
+                own.append(_checked(Path(name)))
                 continue
             config = _find(name, self.additions, self.additions, "addition", self.folder)
             if config.bases and not set(config.bases) & set(names):
@@ -184,3 +186,16 @@ def _find(
     near = difflib.get_close_matches(name, candidates, n=1)
     meant = f" Did you mean {near[0]}?" if near else ""
     raise ValueError(f"{Path(folder).name} has no {kind} {name}: expected one of {', '.join(shown) or 'none'}.{meant}")
+
+
+def _checked(path: Path) -> Path:
+    """A file of one's own, if it holds ids and their values."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}.") from None
+    if not isinstance(content, dict):
+        raise ValueError(
+            f"{path} should hold ids with their values, as image_size: 32, got a {type(content).__name__}."
+        )
+    return path

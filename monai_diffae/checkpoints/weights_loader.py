@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 
 import torch
 from ignite.engine import Engine
@@ -67,6 +68,11 @@ class WeightsLoader(CheckpointLoader):
                 "output_dir), or give others with ckpt_path."
             )
         content = read_torch_file(self.load_path)
+        if not isinstance(content, Mapping):
+            raise ValueError(
+                f"{os.fspath(self.load_path)!r} holds no weights by name, but a {type(content).__name__}; give others "
+                "with ckpt_path."
+            )
         try:
             super().__call__(engine)
         except RuntimeError:

@@ -29,6 +29,9 @@ from .pictures import PasteIntoSourced as PasteIntoSourced
 from .pictures import PictureReader as PictureReader
 from .pictures import PictureWriter as PictureWriter
 from .pictures import ResizePictured as ResizePictured
+from .pictures import size_before_crop as size_before_crop
+from .prepared_axes import checked_orientation as checked_orientation
+from .prepared_axes import checked_spacing as checked_spacing
 from .recent import RecentDataset as RecentDataset
 from .sample_indices import SampleIndices as SampleIndices
 from .sample_names import sample_name as sample_name

@@ -44,7 +44,10 @@ def read_data_list(
         try:
             items = [dict(item) for item in load_decathlon_datalist(path, data_list_key=str(key))]
         except (IndexError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{file} is no MONAI data list with the key {key!r}: {error}") from None
+            raise ValueError(
+                f"{file} is no MONAI data list with the key {key!r}: {str(error).rstrip('.')}. Expected "
+                f"{{{key!r}: [{{'image': PATH}}, ...]}}."
+            ) from None
     else:
         table = read_table(path)
         column = next((name for name in ("image", "file") if name in table.columns), None)
@@ -83,7 +86,7 @@ def with_subjects(
         dataset_dir: paths are seen from there.
         pattern: regular expression; see :func:`~monai_diffae.data.find_volumes`.
     """
-    pattern = None if pattern is None else as_typed(pattern, "subject_pattern")
+    pattern = None if pattern is None else _checked(as_typed(pattern, "subject_pattern"))
     paths = [Path(os.path.relpath(item["image"], dataset_dir)).as_posix() for item in items]
     shared = os.path.commonpath([os.path.dirname(path) for path in paths])
     named = []
@@ -120,6 +123,14 @@ def common_root(data: Sequence[Mapping[str, Any]], dataset_dir: str | os.PathLik
     root = os.path.abspath(dataset_dir)
     inside = all(os.path.commonpath([root, folder]) == root for folder in folders)
     return os.fspath(dataset_dir) if inside else os.path.commonpath(folders)
+
+
+def _checked(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"subject_pattern {pattern!r} is no regular expression: {error}.") from None
+    return pattern
 
 
 def _subject(path: str, shared: str, pattern: str | None) -> str:

@@ -57,7 +57,10 @@ class ItemCache(CacheDataset):
         self, *args: Any, max_gigabytes: float | None = None, bad_files: BadFiles | None = None, **kwargs: Any
     ) -> None:
         if max_gigabytes is not None and not max_gigabytes >= 0:
-            raise ValueError(f"max_gigabytes must be 0 or more, or None for half of what is free; got {max_gigabytes}.")
+            raise ValueError(
+                "max_gigabytes (in bundles: cache_gigabytes) must be 0 or more, or None for half of what is free; "
+                f"got {max_gigabytes}."
+            )
         self.max_gigabytes = max_gigabytes
         self.bad_files = bad_files
         super().__init__(*args, **kwargs)

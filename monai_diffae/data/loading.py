@@ -80,7 +80,8 @@ class LoadVolumed(MapTransform):
             raise
         except Exception as error:
             # From None: of a chain, print_root_cause shows users the first error, which does not name the file.
-            raise ValueError(f"{file} cannot be read as an image: {error}") from None
+            reason = "it does not fit into the memory" if isinstance(error, MemoryError) else error
+            raise ValueError(f"{file} cannot be read as an image: {reason}") from None
         if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
             raise ValueError(f"{file} holds {array.dtype}; expected integers or floats of at most 64 bits.")
         if array.size == 0:

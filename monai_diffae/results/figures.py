@@ -46,8 +46,8 @@ class FigureSaver(EvaluatorHandler):
             show nothing of an edit. ``None``: through the middle.
 
     Raises:
-        ValueError: for a column without ``key`` and ``title``, or with entries that are not known, and for other
-            ``spatial_dims``.
+        ValueError: for a column without ``key`` and ``title``, or with entries that are not known, ``max_rows`` below 1
+            and other ``spatial_dims``.
     """
 
     def __init__(
@@ -65,6 +65,8 @@ class FigureSaver(EvaluatorHandler):
     ) -> None:
         if spatial_dims not in (2, 3):
             raise ValueError(f"spatial_dims must be 2 (images) or 3 (volumes), got {spatial_dims}.")
+        if max_rows < 1:
+            raise ValueError(f"max_rows must be 1 or more, got {max_rows}.")
         check_columns(columns)
         self.filename = Path(filename)
         self.columns = columns

@@ -20,6 +20,10 @@ class TimestepSpacing(StrEnum):
     LINSPACE = "linspace"
     QUADRATIC = "quadratic"
 
+    @classmethod
+    def _missing_(cls, value: object) -> None:
+        raise ValueError(f"timestep_spacing must be one of {', '.join(cls)}, got {value!r}.")
+
 
 @dataclass(frozen=True)
 class Grid:

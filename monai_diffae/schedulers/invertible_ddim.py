@@ -20,9 +20,15 @@ __all__ = ["InvertibleDDIMScheduler", "ddim_update"]
 
 
 class Prediction(StrEnum):
+    """What a network predicts."""
+
     EPSILON = "epsilon"
     SAMPLE = "sample"
     V_PREDICTION = "v_prediction"
+
+    @classmethod
+    def _missing_(cls, value: object) -> None:
+        raise ValueError(f"prediction_type must be one of {', '.join(cls)}, got {value!r}.")
 
 
 def ddim_update(x: torch.Tensor, eps: torch.Tensor, alpha_bar_from: float, alpha_bar_to: float) -> torch.Tensor:

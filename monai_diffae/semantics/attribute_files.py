@@ -14,6 +14,7 @@ from monai_diffae.semantics.attribute_summary import AttributeSummary
 from monai_diffae.semantics.statistics import LatentStatistics
 from monai_diffae.support.atomic_files import replacing
 from monai_diffae.support.finite_weights import not_finite
+from monai_diffae.support.torch_files import read_torch_file
 
 __all__ = ["read_attributes", "write_attributes"]
 
@@ -46,8 +47,8 @@ def read_attributes(path: str | os.PathLike) -> dict[str, Any]:
             f"There are no attribute directions {os.fspath(path)!r}; fit_attributes.yaml makes them, or give another "
             "attributes_path."
         )
+    content = read_torch_file(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
         state = content["state_dict"]
         if wrong := not_finite({key: state[key] for key in ("weight", "bias")}):
             raise ValueError(wrong)
@@ -63,10 +64,8 @@ def read_attributes(path: str | os.PathLike) -> dict[str, Any]:
             "statistics": LatentStatistics(state["statistics.mean"], state["statistics.std"]),
             "summaries": {name: AttributeSummary(**summary) for name, summary in summaries.items()},
         }
-    except OSError:
-        raise
-    except Exception as error:  # whatever torch gives for a file of another kind
+    except Exception as error:  # whatever the content of another file gives
         raise ValueError(
             f"{os.fspath(path)!r} is no file of attribute directions, as fit_attributes.yaml and the conversion of an "
-            f"official classifier write it ({type(error).__name__}: {error})."
-        ) from error
+            f"official classifier write it ({type(error).__name__}: {error}); give another attributes_path."
+        ) from None

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import torch
@@ -15,6 +16,10 @@ __all__ = ["Edit", "given_edit"]
 
 Ends = float | str | Sequence[float | str]
 _WAYS = ("amount", "target", "to_class_mean")
+
+
+def _is_series(ends: Ends) -> bool:
+    return isinstance(ends, (list, tuple))
 
 
 class Edit:
@@ -69,9 +74,13 @@ class Edit:
             got = " and ".join(f"{way}={end!r}" for way, end in given.items()) or "none of them"
             raise ValueError(f"Give exactly one of amount, target and to_class_mean; got {got}.")
         ((way, ends),) = given.items()
+        if way != "target" and not all(isinstance(end, Real) for end in (ends if _is_series(ends) else [ends])):
+            raise ValueError(f"{way} is a number, or a list of numbers for a series; got {ends!r}.")
+        if _is_series(ends) and not ends:
+            raise ValueError(f"{way} is an empty list; give a number, or several for a series.")
         if max_aims < 0:
             raise ValueError(f"max_aims must be 0 or more, got {max_aims}.")
-        if num_steps < 1 or (num_steps > 1 and isinstance(ends, (list, tuple))):
+        if num_steps < 1 or (num_steps > 1 and _is_series(ends)):
             raise ValueError(f"num_steps must be 1 or more, and 1 for a series; got {num_steps} and {ends!r}.")
         self.attribute = attribute
         self.way = way

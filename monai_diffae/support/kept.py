@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from monai_diffae.support.atomic_files import replacing
+from monai_diffae.support.atomic_files import remove_of_killed, replacing, this_process
 from monai_diffae.support.fingerprints import fingerprint
 
 __all__ = ["Kept", "made_from"]
@@ -63,7 +63,8 @@ class Kept:
     def write(self, result: Any) -> None:
         """Keep a result; the file appears when it is complete."""
         content = {"fingerprint": self.basis, self.key: result}
-        with replacing(self.path, writer=os.getpid()) as partial:
+        remove_of_killed(self.path)
+        with replacing(self.path, writer=this_process()) as partial:
             if self.path.suffix == ".json":
                 partial.write_text(json.dumps(content))
             else:

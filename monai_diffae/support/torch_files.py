@@ -23,7 +23,7 @@ def read_torch_file(path: str | os.PathLike) -> Any:
     """
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
+    except (FileNotFoundError, PermissionError, IsADirectoryError):
         raise
     except Exception as error:  # whatever a damaged or foreign file makes the reader raise
         # PyTorch's own words advise to load without weights_only, which would run code from the file.

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+import torch.nn as nn
 from ignite.engine import CallableEventWithFilter, Engine, Events, EventsList
 from ignite.handlers import EMAHandler
 
@@ -18,7 +21,18 @@ class ForeachEMAHandler(EMAHandler):
 
     It averages the weights of the optimiser's steps: iterations that only accumulate gradients do not count. Arguments
     and ``ema_model`` are those of ``EMAHandler``.
+
+    Raises:
+        ValueError: for a momentum outside (0, 1).
     """
+
+    def __init__(self, model: nn.Module, momentum: float = 0.0002, **kwargs: Any) -> None:
+        if not 0 < momentum < 1:
+            raise ValueError(
+                "momentum of the moving average must lie in (0, 1), and so must its decay, 1 - momentum (in bundles: "
+                f"ema_decay); got {momentum} and {1 - momentum}."
+            )
+        super().__init__(model, momentum, **kwargs)
 
     def attach(
         self,

@@ -105,7 +105,10 @@ class RandScaled(Randomizable, Transform):
 
 
 def test_less_than_no_room_is_refused():
-    with pytest.raises(ValueError, match="max_gigabytes must be 0 or more, or None for half of what is free; got -1"):
+    with pytest.raises(
+        ValueError,
+        match="must be 0 or more, or None for half of what is free; got -1",
+    ):
         ItemCache([1], Compose([Lambda(str)]), max_gigabytes=-1)
 
 

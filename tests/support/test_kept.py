@@ -2,6 +2,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import platform
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -54,3 +58,17 @@ def test_files_of_version_0_1_0_are_said_to_be_of_another_version(tmp_path, capl
     torch.save({"fingerprint": {"settings": "[]"}, "latents": {}}, tmp_path / "latents.pt")
     assert Kept(tmp_path / "latents.pt", made_from(settings=[]), "it is computed", key="latents").read() is None
     assert "latents.pt was made with other settings: it is computed anew" in caplog.text
+
+
+def test_what_a_killed_process_has_left_is_removed(tmp_path):
+    pid = subprocess.Popen([sys.executable, "-c", ""])
+    pid.wait()
+    host = platform.node()
+    left = tmp_path / f".partial.{host}-{pid.pid}.kept.json"
+    others = [tmp_path / name for name in (f".partial.{host}-{os.getppid()}.kept.json", ".partial.far-1.kept.json")]
+    for path in (left, *others):
+        path.write_text("{")
+    Kept(tmp_path / "kept.json", {}).write(3)
+    assert Kept(tmp_path / "kept.json", {}).read() == 3
+    assert not left.exists()
+    assert all(path.exists() for path in others)  # a process that lives, and one of another machine

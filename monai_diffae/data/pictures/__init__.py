@@ -8,5 +8,6 @@ Everywhere a picture is ``(C, rows, columns)``, rows from the top, as torchvisio
 from .framing import CenterCropToAspectd as CenterCropToAspectd
 from .framing import PasteIntoSourced as PasteIntoSourced
 from .framing import ResizePictured as ResizePictured
+from .framing import size_before_crop as size_before_crop
 from .reading import PictureReader as PictureReader
 from .writing import PictureWriter as PictureWriter

@@ -13,7 +13,7 @@ from monai.data import ImageReader, MetaTensor
 from monai.transforms import CenterSpatialCrop, LoadImage, MapTransform
 from monai.utils import convert_to_tensor
 
-__all__ = ["CenterCropToAspectd", "PasteIntoSourced", "ResizePictured"]
+__all__ = ["CenterCropToAspectd", "PasteIntoSourced", "ResizePictured", "size_before_crop"]
 
 
 def _largest_crop(source: Sequence[int], aspect: Sequence[int]) -> tuple[int, int]:
@@ -21,6 +21,21 @@ def _largest_crop(source: Sequence[int], aspect: Sequence[int]) -> tuple[int, in
     scale = min(source[0] / aspect[0], source[1] / aspect[1])
     rows, columns = (min(max(round(scale * side), 1), whole) for side, whole in zip(aspect, source))
     return rows, columns
+
+
+def size_before_crop(spatial_size: Sequence[int], smallest: float) -> list[int]:
+    """The size from which no random crop has to be enlarged to ``spatial_size``.
+
+    Args:
+        spatial_size: rows and columns of the network's pictures.
+        smallest: sides of the smallest crop, as a share of the whole's.
+
+    Raises:
+        ValueError: for a share outside (0, 1].
+    """
+    if not 0 < smallest <= 1:
+        raise ValueError(f"random_crop is a share of the sides, greater than 0 and at most 1; got {smallest}.")
+    return [round(side / smallest) for side in spatial_size]
 
 
 class _ToSpatialSize(MapTransform):

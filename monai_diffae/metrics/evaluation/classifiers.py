@@ -11,15 +11,17 @@ import torch.nn as nn
 __all__ = ["ClassifierScore", "open_classifier"]
 
 
-def open_classifier(path: str | os.PathLike, device: torch.device | str = "cpu") -> nn.Module:
+def open_classifier(path: str | os.PathLike | None, device: torch.device | str = "cpu") -> nn.Module:
     """A classifier of the user's from a file that holds the network with its weights: an exported program (``.pt2``) or
     TorchScript (any other name), as ``python -m monai.bundle ckpt_export`` writes it.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: for a file of another kind, a state dict for one: that needs its network, see ``classifier`` in
-            explain.yaml.
+        ValueError: if none is given; for a file of another kind, a state dict for one: that needs its network, see
+            ``classifier`` in explain.yaml.
     """
+    if path is None:
+        raise ValueError("Give your classifier with classifier_path, a TorchScript or .pt2 file.")
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no classifier {os.fspath(path)!r}; give a TorchScript or .pt2 file.")
@@ -31,7 +33,7 @@ def open_classifier(path: str | os.PathLike, device: torch.device | str = "cpu")
         raise ValueError(
             f"{os.fspath(path)!r} is neither TorchScript nor an exported program ({type(error).__name__}). Weights "
             "alone need their network: give both as classifier."
-        ) from error
+        ) from None  # users are shown the first error of a chain
 
 
 class ClassifierScore(nn.Module):
