@@ -17,8 +17,9 @@ from PIL import Image
 from monai_diffae import commands
 from monai_diffae.data import find_volumes
 from monai_diffae.datasets import generate_brain_slices
+from monai_diffae.datasets.mednist.name_lists import listed_names
 from monai_diffae.demo import make_demo
-from monai_diffae.demo.inputs import make_brains, make_digits, make_few_digits
+from monai_diffae.demo.inputs import make_brains, make_digits, make_few_digits, make_hospital, make_mednist_list
 from monai_diffae.demo.page import write_page
 from monai_diffae.demo.run import _read_metrics, main
 from monai_diffae.demo.workflows import WORKFLOWS
@@ -56,6 +57,23 @@ def test_digits_are_one_of_each_class_and_few_of_them_have_labels(tmp_path):
     assert not others & {(tmp_path / "few" / row["file"]).read_bytes() for row in rows}
     three = np.asarray(Image.open(tmp_path / "digits" / "digit-3.png"))
     assert [picture.tobytes() == three.tobytes() for picture in pictures] == [True] + [False] * 19
+
+
+def test_real_images_are_those_of_pydicom_or_of_mednist(tmp_path):
+    make_hospital(tmp_path / "real")
+    pictures = {path.name: Image.open(path) for path in (tmp_path / "real").iterdir()}
+    assert {name: (picture.size, picture.mode) for name, picture in pictures.items()} == {
+        "ct.png": ((128, 128), "L"),
+        "mr.png": ((64, 64), "L"),
+    }
+    assert all(np.asarray(picture).std() > 30 for picture in pictures.values())
+    for name in sorted(listed_names("test")):
+        (tmp_path / "MedNIST" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "MedNIST" / name).touch()
+    make_mednist_list(tmp_path, tmp_path / "some" / "list.csv")
+    with open(tmp_path / "some" / "list.csv", newline="") as f:
+        kinds = [Path(row["image"]).parent.name for row in csv.DictReader(f)]
+    assert kinds == ["Hand"] * 2 + ["HeadCT"] * 2 + ["CXR"] * 2 + ["AbdomenCT"] * 2
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda workflow: workflow.name)
@@ -121,7 +139,7 @@ def test_the_demo_goes_from_images_to_a_page(tmp_path, capsys, monkeypatch):
     assert set(files) == {"images/mni152_template.nii.gz", "images/sub-0000.nii.gz", "images/sub-0001.nii.gz"}
     assert f"<td>{len(files)}</td>" in page.read_text()
     results = tmp_path / "results"
-    for name in ("reconstruction", "digits_reconstruction"):
+    for name in ("real_reconstruction", "reconstruction", "digits_reconstruction"):
         metrics = _read_metrics(results / name)
         assert metrics["psnr"] > metrics["psnr_random_x_T"] > 8
     for name, kinds in (

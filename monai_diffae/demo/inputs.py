@@ -1,21 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo's data: what the packages of the extra ``demo`` carry, of which training has seen nothing."""
+"""The demo's data: what the packages of the extra ``demo`` carry, or MedNIST; training has seen nothing of it."""
 
 from __future__ import annotations
 
 import csv
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
+from monai_diffae.datasets import find_mednist
 from monai_diffae.datasets.brain_slices import generate_brain_slices
 from monai_diffae.datasets.digits.arrays import load_digits_pixels
 
-__all__ = ["make_brains", "make_digits", "make_few_digits"]
+__all__ = ["make_brains", "make_digits", "make_few_digits", "make_hospital", "make_mednist_list"]
 
 _HELD_OUT_SEED = 2000
 _FEW_LABELS = 10  # of each class
 _UNLABELLED = 300
+_SCANS = {"CT_small.dcm": "ct.png", "MR_small.dcm": "mr.png"}  # of pydicom
+_MEDNIST_CLASSES = ("Hand", "HeadCT", "CXR", "AbdomenCT")
+_OF_A_CLASS = 2
 
 
 def make_brains(dataset_dir: Path, num_subjects: int) -> None:
@@ -51,3 +56,29 @@ def make_few_digits(dataset_dir: Path, digit: int) -> None:
                 name = f"{'positive' if label else 'negative'}-{k}.png"
                 Image.fromarray(pixels).save(dataset_dir / name)
                 table.writerow([name, label])
+
+
+def make_hospital(dataset_dir: Path) -> None:
+    """The CT and the MR slice that pydicom carries, as grey pictures: percentiles 1 to 99 of their values."""
+    from pydicom import dcmread
+    from pydicom.data import get_testdata_file
+
+    dataset_dir.mkdir(parents=True, exist_ok=True)
+    for source, name in _SCANS.items():
+        values = dcmread(get_testdata_file(source)).pixel_array.astype(float)
+        low, high = np.percentile(values, (1, 99))
+        grey = 255 * ((values - low) / (high - low)).clip(0, 1)
+        Image.fromarray(grey.round().astype(np.uint8)).save(dataset_dir / name)
+
+
+def make_mednist_list(mednist: Path, path: Path) -> None:
+    """A data list of a few test images of some classes of MedNIST."""
+    items = find_mednist(mednist, "test")
+    chosen = [
+        item["image"]
+        for kind in _MEDNIST_CLASSES
+        for item in [item for item in items if Path(item["image"]).parent.name == kind][:_OF_A_CLASS]
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", newline="") as f:
+        csv.writer(f).writerows([["image"], *([image] for image in chosen)])

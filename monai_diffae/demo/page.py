@@ -24,9 +24,10 @@ td { padding: .1rem 1.5rem .1rem 0 }
 td:last-child, code { white-space: nowrap }
 h2 { margin-top: 2.5rem }
 </style>
-<h1>Diffusion autoencoders on brain slices and digits</h1>
-<p>Held-out volumes made from the MNI152 template with simulated lesions, the template itself, which training has not
-seen either, and digits of the test set. Research software, not for clinical use.</p>
+<h1>Diffusion autoencoders on radiographs, CT, MRI, brain slices and digits</h1>
+<p>Pictures made by a model of real radiographs, CT and MRI, and real images that it has not seen; held-out volumes made
+from the MNI152 template with simulated lesions, and the template itself; digits of the test set. Research software,
+not for clinical use.</p>
 <h2>What to look at first</h2>
 <ul>
 $first
@@ -47,6 +48,7 @@ $sections
 </html>
 """)
 _FIRST = (
+    ("real_samples", "hands, heads, chests and abdomens of nobody"),
     ("manipulation", "rows at the top: a lesion on the left vanishes at -0.6; rows at the bottom: one appears at 0.8"),
     ("reconstruction", "the error with encoded x_T is white; with a random x_T the folds of the brain are others"),
     ("digits_towards_8", "each digit becomes an 8 and keeps its slant and the thickness of its strokes"),

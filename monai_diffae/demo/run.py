@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from monai_diffae.commands.bundle_run import run_here
-from monai_diffae.demo.inputs import make_brains, make_digits, make_few_digits
+from monai_diffae.demo.inputs import make_brains, make_digits, make_few_digits, make_hospital, make_mednist_list
 from monai_diffae.demo.page import write_page
 from monai_diffae.demo.workflows import FEW_SHOT_DIGIT, WORKFLOWS
 
@@ -23,7 +23,11 @@ def _read_metrics(folder: Path) -> dict[str, float]:
 def _numbers(output_dir: Path) -> dict[str, str]:
     """What the page's table shows, from the tables that the workflows have written."""
     numbers = {}
-    for kind, folder in (("Brain slices", "reconstruction"), ("Digits", "digits_reconstruction")):
+    for kind, folder in (
+        ("Real images", "real_reconstruction"),
+        ("Brain slices", "reconstruction"),
+        ("Digits", "digits_reconstruction"),
+    ):
         metrics = _read_metrics(output_dir / "results" / folder)
         numbers |= {
             f"{kind}: PSNR with encoded x_T": f"{metrics['psnr']:.1f} dB",
@@ -37,7 +41,18 @@ def _numbers(output_dir: Path) -> dict[str, str]:
     return numbers
 
 
-def make_demo(bundles_root: Path, output_dir: Path, num_subjects: int = 4, **overrides: object) -> Path:
+def _real_images(output_dir: Path, mednist: Path | None) -> dict[str, Path]:
+    """Options of the workflows on real images."""
+    if mednist is None:
+        make_hospital(output_dir / "real")
+        return {}
+    make_mednist_list(mednist, output_dir / "mednist.csv")
+    return {"dataset_dir": mednist, "data_list": output_dir / "mednist.csv"}
+
+
+def make_demo(
+    bundles_root: Path, output_dir: Path, num_subjects: int = 4, mednist: Path | None = None, **overrides: object
+) -> Path:
     """Run all workflows, in this process, and write the page.
 
     Args:
@@ -45,13 +60,15 @@ def make_demo(bundles_root: Path, output_dir: Path, num_subjects: int = 4, **ove
         output_dir: made if needed; volumes in its folder ``data`` are used again. Results of a workflow go to
             ``results/<name>``, its picture to ``<name>.png``.
         num_subjects: generated volumes; the template comes on top.
+        mednist: folder that holds MedNIST, whose test images take the place of pydicom's.
         overrides: ids of the bundles' configuration, for all workflows.
 
     Returns:
         Path of ``index.html``.
     """
     start = time.monotonic()
-    print(f"images of {num_subjects} subjects, the template and digits", flush=True)
+    print(f"images of {num_subjects} subjects, the template, digits and scans", flush=True)
+    real = _real_images(output_dir, mednist)
     make_brains(output_dir / "data", num_subjects)
     make_digits(output_dir / "digits")
     make_few_digits(output_dir / "few_digits", FEW_SHOT_DIGIT)
@@ -59,6 +76,7 @@ def make_demo(bundles_root: Path, output_dir: Path, num_subjects: int = 4, **ove
     for number, workflow in enumerate(WORKFLOWS, 1):
         folder = output_dir / "results" / workflow.name
         options = {"dataset_dir": output_dir / workflow.data, "output_dir": folder, **overrides}
+        options |= real if workflow.data == "real" and workflow.verb != "sample" else {}
         commands[workflow.name] = workflow.short_command(bundles_root, options)
         print(f"\nworkflow {number} of {len(WORKFLOWS)}: {workflow.title}\n{commands[workflow.name]}", flush=True)
         run_here(workflow.monai_words(bundles_root, options))
@@ -75,4 +93,5 @@ def main() -> None:
     parser.add_argument("--bundles_root", type=Path, default=Path("bundles"))
     parser.add_argument("--output_dir", type=Path, default=Path("demo_output"))
     parser.add_argument("--num_subjects", type=int, default=4, help="generated brain volumes")
+    parser.add_argument("--mednist", type=Path, help="folder that holds MedNIST, for real images of it")
     make_demo(**vars(parser.parse_args()))

@@ -52,11 +52,41 @@ class Workflow:
         return shell_line(words)
 
 
+_REAL = ("mednist_diffae", "real")
 _BRAIN = ("brain_slices_diffae", "data")
 _DIGITS = ("natural_images_diffae", "digits")
 _VOLUMES = [f"images/{name}.nii.gz" for name in ("mni152_template", "sub-0000", "sub-0001")]
 
 WORKFLOWS = (
+    Workflow(
+        "real_samples",
+        *_REAL,
+        "sample",
+        "samples",
+        "Radiographs, CT and MRI: samples",
+        "New pictures of the bundle that learned from MedNIST: z_sem from the latent diffusion, x_T random.",
+        {"num_samples": 36},
+    ),
+    Workflow(
+        "real_reconstruction",
+        *_REAL,
+        "compare-x_T",
+        "reconstruction",
+        "Real CT and MR: reconstruction",
+        "With the image's own x_T and with a random one: the CT of a vertebra and the MR slice that pydicom carries, "
+        "which are like nothing in MedNIST, or with MEDNIST=DIR test images of MedNIST.",
+        {"max_rows": 8},
+    ),
+    Workflow(
+        "real_edit",
+        *_REAL,
+        "edit",
+        "manipulation",
+        "Real CT and MR: towards a head",
+        "The same images, a quarter, half and three quarters of the way to the mean code of CT slices of heads; x_T "
+        "is kept.",
+        {"attribute": "is_HeadCT", "to_class_mean": [0.25, 0.5, 0.75], "max_rows": 8},
+    ),
     Workflow(
         "reconstruction",
         *_BRAIN,
