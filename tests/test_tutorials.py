@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The notebooks are those of their scripts, small, without a trace of the machine that ran them, and they run; of people
-they hold no picture."""
+"""The notebooks are those of their scripts, small, without a trace of the machine that ran them, and they run;
+of people they hold no picture."""
 
 import os
 import re
