@@ -9,7 +9,8 @@ Test subjects were seen by no network. Rows of the table (``--output``):
 
 - ``dice``, ``r2``, ``mae`` of ``judge``: the segmentation network (hippocampus_judge.py) against the expert masks.
 - ``r2``, ``mae`` and 95 % intervals over subjects of a ridge regression that was fitted to training subjects: of z_sem
-  (of slices: mean and standard deviation over a volume's slices), of an untrained encoder, of as many principal
+  (of slices: the sum over a volume's slices, as its volume is the sum of their areas; their number is the crop's width),
+  of an untrained encoder, of as many principal
   components (at most one for each training volume) of the volumes at 2 mm, edges repeated, and of the size of the crop,
   which tells part of the volume without any image.
   ``difference``: R^2 of z_sem minus that of the row's features, with a paired interval. ``crop``: R^2 with which the
@@ -115,8 +116,7 @@ def features_of(bundle: Bundle, listed: str) -> dict[str, np.ndarray]:
         for name, each in networks.items():
             with torch.no_grad():
                 z_sem = each.encode(batch).cpu().double().numpy()
-            code = np.concatenate([z_sem.mean(axis=0), z_sem.std(axis=0)]) if len(z_sem) > 1 else z_sem[0]
-            features[name].append(code)
+            features[name].append(z_sem.sum(axis=0))
     return {name: np.stack(codes) for name, codes in features.items()}
 
 

@@ -56,7 +56,7 @@ def test_every_row_is_measured_and_rows_of_other_models_stay(hippocampi, weights
     }  # fmt: skip
     found = {(row["of"], row["measure"]): row["value"] for row in rows[1:]}
     assert {of for of, _ in found if of.startswith("volume_ml")} == {
-        f"volume_ml, {name}" for name in ("z_sem", "untrained encoder", "12 components", "size of the crop")
+        f"volume_ml, {name}" for name in ("z_sem", "untrained encoder", "8 components", "size of the crop")
     }
     assert ("volume_ml, size of the crop", "difference") in found
     assert ("anterior_share, z_sem", "seen r2") in found
