@@ -67,7 +67,8 @@ def harmful(source: str) -> list[str]:
 
 
 def test_no_call_runs_what_a_file_says():
-    assert harmful("torch.load(p)\nexec(t)\nsubprocess.run(c, shell=True)") == ["torch.load", "exec", "subprocess.run"]
+    assert harmful("torch.load(p)") == ["torch.load"]  # found without weights_only=True
+    assert harmful("exec(t)\nsubprocess.run(c, shell=True)") == ["exec", "subprocess.run"]
     assert harmful("torch.load(p, weights_only=True)\nmodel.eval()\nast.literal_eval(t)") == []
     wrong = {(path.name, name) for path in SOURCES for name in harmful(path.read_text())}
     assert wrong == set()

@@ -1,4 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
+import importlib
+from types import ModuleType
+
 from .baselines import PixelComponents as PixelComponents
 from .baselines import untrained_copy as untrained_copy
 from .dimensions import effective_dimension as effective_dimension
@@ -21,3 +24,9 @@ from .nan_metrics import NaNMetrics as NaNMetrics
 from .scores import bootstrap_intervals as bootstrap_intervals
 from .scores import score_predictions as score_predictions
 from .stochastic_code import x_T_statistics as x_T_statistics
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name == "evaluation":  # which needs what is above
+        return importlib.import_module(f"{__name__}.evaluation")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -139,7 +139,8 @@ def _splits(data: LabelledFeatures, kind: str, num_folds: int) -> list[tuple[np.
     if most < 2:
         raise ValueError(f"A probe needs two subjects (of each class) to cross-validate; got {most}.")
     folds = min(num_folds, most)
-    splitter = GroupKFold(folds) if kind == "continuous" else StratifiedGroupKFold(folds)
+    kind_of_folds = GroupKFold if kind == "continuous" else StratifiedGroupKFold
+    splitter = kind_of_folds(folds, shuffle=True, random_state=0)  # of items in a cyclic order as well
     return list(splitter.split(data.features, data.labels, data.groups))
 
 

@@ -133,17 +133,20 @@ def _class_weight(class_weight: str | float | None) -> str | dict[int, float] | 
 def _cross_validate(
     model: BaseEstimator, kind: str, z: np.ndarray, y: np.ndarray, groups: np.ndarray, num_folds: int
 ) -> dict[str, float]:
-    """Scores on codes whose group the model did not see; empty where too few groups make folds without a class."""
+    """Scores on codes whose group the model did not see; empty where too few groups make folds without a class.
+
+    Folds are drawn: those in order would leave out items in a cyclic order (0, 1, ..., 9, 0, 1, ...) class by class.
+    """
     if kind == "binary":
         if min(len(np.unique(groups[y == c])) for c in (0, 1)) < num_folds:
             return {}
-        splits = list(StratifiedGroupKFold(num_folds).split(z, y, groups))
+        splits = list(StratifiedGroupKFold(num_folds, shuffle=True, random_state=0).split(z, y, groups))
         if any(len(np.unique(y[part])) < 2 for split in splits for part in split):
             return {}
         return {"auroc": float(cross_val_score(model, z, y, cv=splits, scoring="roc_auc").mean())}
     if len(np.unique(groups)) < num_folds:
         return {}
-    splits = list(GroupKFold(num_folds).split(z, y, groups))
+    splits = list(GroupKFold(num_folds, shuffle=True, random_state=0).split(z, y, groups))
     if any(len(np.unique(y[train])) < 2 for train, _ in splits):
         return {}
     predicted = cross_val_predict(model, z, y, cv=splits)

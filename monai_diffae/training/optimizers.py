@@ -27,10 +27,10 @@ def make_optimizer(
         eps: likewise.
 
     Raises:
-        ValueError: for another name, and for a learning rate that is not positive.
+        ValueError: for another name, and for a learning rate below 0 (0 leaves the weights as they are).
     """
-    if not lr > 0:
-        raise ValueError(f"learning_rate must be greater than 0, got {lr}.")
+    if not lr >= 0:
+        raise ValueError(f"learning_rate must be 0 or more, got {lr}.")
     if name == "adam":
         return torch.optim.Adam(params, lr=lr, betas=tuple(betas), eps=eps, fused=True)
     if name == "muon":

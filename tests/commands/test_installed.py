@@ -52,7 +52,7 @@ def test_the_wheel_carries_the_weights_of_the_two_smallest_bundles():
     sizes = {
         folder.parent.name: sum(path.stat().st_size for path in folder.iterdir())
         for folder in (REPOSITORY / "bundles").glob("*/models")
-        if (folder / "model.pt").exists()
+        if (folder / "latent.pt").exists()  # with all of their weights
     }
     settings = configparser.ConfigParser()
     settings.read(REPOSITORY / "setup.cfg")

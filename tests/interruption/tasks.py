@@ -7,18 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from in_process import run_module
+from tiny import TINY
 
 BUNDLES = Path(__file__).parents[2] / "bundles"
-SMALL = {
-    "z_dim": 8,
-    "network_def::encoder::channels": [8, 8, 8, 8],
-    "network_def::encoder::norm_num_groups": 4,
-    "network_def::decoder::channels": [8, 8, 8],
-    "network_def::decoder::norm_num_groups": 4,
-    "progress": "false",
-    "device": "cpu",
-    "salt": "of these tests",
-}
+SMALL = TINY | {"progress": "false", "device": "cpu", "salt": "of these tests"}
 SMALL_VOLUMES = SMALL | {"network_def::encoder::channels": [8, 8, 8, 8, 8], "image_size": 32, "pixdim": 6.0}
 TRAINING = {"image_size": 16, "batch_size": 2, "num_workers": 0, "num_inference_steps": 1, "num_inversion_steps": 1}
 TRAINING |= {"max_iterations": 12, "epoch_length": 2, "val_interval": 2, "val_fraction": 0.25}

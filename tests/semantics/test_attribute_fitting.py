@@ -267,3 +267,17 @@ def test_folds_that_lack_a_class_give_no_score_instead_of_nan():
     z_sem = torch.randn(len(labels), 4, generator=torch.Generator().manual_seed(0))
     fitted = AttributeDirections.fit(z_sem, {"rare": torch.tensor([float(x) for x in labels])}, groups=groups)
     assert fitted.summaries["rare"].cross_validated == {}
+
+
+@pytest.mark.parametrize("kind", ["continuous", "binary"])
+def test_cross_validation_does_not_follow_a_cyclic_order(kind):
+    """Ten classes in turn, of which each lies by itself: folds of every fifth code would hold two classes alone."""
+    generator = torch.Generator().manual_seed(0)
+    classes = torch.arange(400) % 10
+    z = torch.eye(10)[classes] + 0.1 * torch.randn(400, 10, generator=generator)
+    labels = torch.randn(10, generator=generator)[classes] if kind == "continuous" else (classes % 5 == 2).double()
+    fitted = AttributeDirections.fit(
+        z, {"a": labels.double()}, torch.arange(400), kinds={"a": kind}, regularization=1.0
+    )
+    (score, *_) = fitted.summaries["a"].cross_validated.values()
+    assert score > 0.9
