@@ -67,10 +67,14 @@ class BadFiles:
 
         Raises:
             ValueError: with ``stop``, naming the file and what can be done.
-            BaseException: ``error`` itself where it is not the file's: memory that is full, a package that is missing,
-                an interruption.
+            MemoryError: where the processor's memory is full, naming the file.
+            BaseException: ``error`` itself where it is not the file's: a device whose memory is full, a package that is
+                missing, an interruption.
         """
         cause = root_cause(error)
+        if isinstance(cause, MemoryError):
+            hint = "A smaller batch_size, fewer num_workers or a smaller cache_gigabytes need less."
+            raise MemoryError(f"The memory was full when {file} was prepared. {hint}") from None
         if not isinstance(error, Exception) or isinstance(cause, ImportError) or is_out_of_memory(error):
             raise error
         reason = " ".join(str(cause).split()) or type(cause).__name__

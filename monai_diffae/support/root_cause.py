@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from types import TracebackType
 
@@ -13,16 +14,24 @@ from tqdm import tqdm
 
 __all__ = ["SaidInFull", "print_root_cause", "root_cause"]
 
+_WORKER = re.compile(r"DataLoader worker \(pid.*(killed|exited)")
+_OF_WORKERS = (
+    "It loads files, and was ended from outside, as systems do where the memory is full. Lower num_workers or "
+    "batch_size, and give the command again; what is done stays."
+)
+
 
 class SaidInFull(Exception):
     """An error whose message is all that there is to say: where it was raised helps nobody."""
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """The first error of a chain of ``raise ... from ...``."""
+    """The first error of a chain of ``raise ... from ...`` that has a message: a queue's ``Empty`` has none."""
+    found = error
     while error.__cause__ is not None:
         error = error.__cause__
-    return error
+        found = error if str(error) else found
+    return found
 
 
 def print_root_cause() -> None:
@@ -40,7 +49,8 @@ def print_root_cause() -> None:
             print(cause, file=sys.stderr)
             return
         sys.__excepthook__(kind, error, traceback)
-        if cause is not error:
-            print(f"\n{type(cause).__name__}: {cause}", file=sys.stderr)
+        hint = f" {_OF_WORKERS}" if _WORKER.search(str(cause)) else ""
+        if cause is not error or hint:
+            print(f"\n{type(cause).__name__}: {cause}{hint}", file=sys.stderr)
 
     sys.excepthook = hook
