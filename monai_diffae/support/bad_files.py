@@ -90,12 +90,16 @@ class BadFiles:
         """A data set of these files knows which of them it can use.
 
         Raises:
-            ValueError: if it is none.
+            ValueError: if it is none: of several processes that share the files, each needs one.
         """
         self._files.update(files)
         if not files or not all(file in self.reasons for file in files):
             return
         first = _line(files[0], self.reasons[files[0]])
+        if (count := idist.get_world_size()) > 1:
+            which = f"that are the share of process {idist.get_rank() + 1} of {count} can be used"
+            hint = "Start fewer processes, or mend or remove these files."
+            raise ValueError(f"None of the {len(files)} files {which}. {hint} The first: {first}")
         raise ValueError(
             first if len(files) == 1 else f"None of the {len(files)} files can be used. The first: {first}"
         )

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import queue
 import re
 import sys
 from types import TracebackType
@@ -26,12 +27,10 @@ class SaidInFull(Exception):
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """The first error of a chain of ``raise ... from ...`` that has a message: a queue's ``Empty`` has none."""
-    found = error
-    while error.__cause__ is not None:
+    """The first error of a chain of ``raise ... from ...`` but ``queue.Empty``, which says nothing."""
+    while error.__cause__ is not None and not isinstance(error.__cause__, queue.Empty):
         error = error.__cause__
-        found = error if str(error) else found
-    return found
+    return error
 
 
 def print_root_cause() -> None:

@@ -52,8 +52,9 @@ def test_memory_that_runs_out_in_a_worker_is_said_with_the_file(home, tmp_path):
     shutil.copytree(home / "digits", data)
     assert in_child(lambda: {"code": task.run(home, out, max_iterations=4, dataset_dir=data)}) == {"code": 0}
     before = checkpoints(out)
+    Image.new("L", (6000, 6000)).save(tmp_path / "large.png")
     for file in data.iterdir():  # whichever is trained on first
-        Image.new("L", (6000, 6000)).save(file)
+        shutil.copyfile(tmp_path / "large.png", file)
     limit = "int(open('/proc/self/statm').read().split()[0]) * os.sysconf('SC_PAGE_SIZE') + 10**8"
     limited = f"$lambda _: __import__('resource').setrlimit({resource.RLIMIT_AS}, ({limit},) * 2)"
     options = {"num_workers": 1, "cache_gigabytes": 0, "train::dataloader::worker_init_fn": limited}
