@@ -17,8 +17,10 @@ install: .venv/installed
 	$(BIN)/python -m pip install -q -c tests/constraints.txt -e '.[demo,export,generative,parquet,tracking,train,tutorials,test]'
 	touch $@
 
+# With MEDNIST=DIR, which holds the folder MedNIST, and HIPPOCAMPUS=DIR, which holds Task04_Hippocampus, on real images
 demo: install
-	$(BIN)/python -m monai_diffae.demo --bundles_root bundles --output_dir demo_output
+	$(BIN)/python -m monai_diffae.demo --bundles_root bundles --output_dir demo_output \
+	  $(if $(MEDNIST),--mednist "$(MEDNIST)") $(if $(HIPPOCAMPUS),--hippocampi "$(HIPPOCAMPUS)")
 
 lint: install
 	$(BIN)/ruff check .

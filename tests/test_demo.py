@@ -11,14 +11,25 @@ import nibabel as nib
 import numpy as np
 import pytest
 import yaml
+from hippocampi import write_hippocampi
 from monai.bundle import ConfigParser
 from PIL import Image
 
 from monai_diffae import commands
 from monai_diffae.data import find_volumes
 from monai_diffae.datasets import generate_brain_slices
+from monai_diffae.datasets.hippocampus.subject_lists import listed_subjects, subject_of
+from monai_diffae.datasets.mednist.name_lists import listed_names
 from monai_diffae.demo import make_demo
-from monai_diffae.demo.inputs import make_brains, make_digits, make_few_digits
+from monai_diffae.demo.inputs import (
+    list_hippocampi,
+    list_mednist,
+    make_brains,
+    make_digits,
+    make_few_digits,
+    make_scans,
+    make_template_hippocampi,
+)
 from monai_diffae.demo.page import write_page
 from monai_diffae.demo.run import _read_metrics, main
 from monai_diffae.demo.workflows import WORKFLOWS
@@ -56,6 +67,42 @@ def test_digits_are_one_of_each_class_and_few_of_them_have_labels(tmp_path):
     assert not others & {(tmp_path / "few" / row["file"]).read_bytes() for row in rows}
     three = np.asarray(Image.open(tmp_path / "digits" / "digit-3.png"))
     assert [picture.tobytes() == three.tobytes() for picture in pictures] == [True] + [False] * 19
+
+
+def test_real_images_are_those_of_pydicom_or_of_mednist(tmp_path):
+    make_scans(tmp_path / "scans")
+    pictures = {path.name: Image.open(path) for path in (tmp_path / "scans").iterdir()}
+    assert {name: (picture.size, picture.mode) for name, picture in pictures.items()} == {
+        "ct.png": ((128, 128), "L"),
+        "mr.png": ((64, 64), "L"),
+    }
+    assert all(np.asarray(picture).std() > 30 for picture in pictures.values())
+    for name in sorted(listed_names("test")):
+        (tmp_path / "MedNIST" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "MedNIST" / name).touch()
+    list_mednist(tmp_path, tmp_path / "some" / "list.csv")
+    with open(tmp_path / "some" / "list.csv", newline="") as f:
+        kinds = [Path(row["image"]).parent.name for row in csv.DictReader(f)]
+    assert kinds == ["Hand"] * 2 + ["HeadCT"] * 2 + ["CXR"] * 2 + ["AbdomenCT"] * 2
+
+
+def test_hippocampi_are_those_of_the_template_or_real_ones(tmp_path):
+    make_template_hippocampi(tmp_path / "template")
+    left, right = (nib.load(item["image"]) for item in find_volumes(tmp_path / "template"))
+    for crop, sign in ((left, -1), (right, 1)):
+        assert nib.aff2axcodes(crop.affine) == ("R", "A", "S")
+        assert crop.shape == (36, 50, 36)
+        middle = crop.affine @ [18, 25, 18, 1]
+        assert np.abs(middle[:3] - [sign * 26, -22, -14]).max() <= 1  # mm in MNI space
+        grey = np.asarray(crop.dataobj)
+        assert 0.3 < grey[18, 25, 18] / grey.max() < 0.9  # grey matter, no fluid and no white matter
+    mirrored = np.asarray(left.dataobj)[::-1]  # the template is symmetric
+    assert np.corrcoef(mirrored.ravel(), np.asarray(right.dataobj).ravel())[0, 1] > 0.9
+    write_hippocampi(tmp_path / "real", num_test=2)
+    list_hippocampi(tmp_path / "real", tmp_path / "list.csv")
+    with open(tmp_path / "list.csv", newline="") as f:
+        numbers = [subject_of(row["image"]) for row in csv.DictReader(f)]
+    assert numbers == [min(listed_subjects("test"))] * 2  # both sides
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda workflow: workflow.name)
@@ -96,6 +143,27 @@ def test_the_page_shows_numbers_commands_and_pictures(tmp_path):
     assert "not for clinical use" in page
 
 
+def test_what_has_no_weights_is_left_out_aloud(tmp_path, capsys):
+    with pytest.raises(FileNotFoundError, match=r"have no weights.*mednist_diffae.models.model.pt"):
+        make_demo(tmp_path / "no_bundles", tmp_path / "out", num_subjects=1)
+    by_verb = {workflow.verb: workflow for workflow in WORKFLOWS if workflow.bundle == "natural_images_diffae"}
+    models = tmp_path / "natural_images_diffae" / "models"
+    models.mkdir(parents=True)
+    for name, able in (
+        ("model.pt", {"compare-x_T", "interpolate"}),
+        ("attributes.pt", {"compare-x_T", "interpolate", "edit"}),
+        ("latent.pt", {"compare-x_T", "interpolate", "edit"}),
+        ("statistics.pt", set(by_verb)),
+    ):
+        (models / name).touch()
+        assert {verb for verb, workflow in by_verb.items() if not workflow.missing_weights(tmp_path)} == able
+    write_page(tmp_path / "index.html", [], {}, {}, ["Samples: there is no latent.pt", "Edits: there is no <a>.pt"])
+    page = (tmp_path / "index.html").read_text()
+    assert "<p>Left out. Samples: there is no latent.pt. Edits: there is no &lt;a&gt;.pt.</p>" in page
+    assert "What to look at first" in page
+    assert 'href="#' not in page  # nothing that is not there
+
+
 def test_command_line_help_states_the_options(capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["demo", "--help"])
     with pytest.raises(SystemExit) as stopped:
@@ -112,16 +180,22 @@ def test_the_demo_goes_from_images_to_a_page(tmp_path, capsys, monkeypatch):
     few_steps = {"num_inference_steps": 5, "num_inversion_steps": 5, "progress": False}
     page = make_demo(BUNDLES, tmp_path, num_subjects=2, **few_steps)
     assert page == tmp_path / "index.html"
-    assert f"workflow 3 of {len(WORKFLOWS)}: {WORKFLOWS[2].title}" in capsys.readouterr().out.splitlines()
+    able = [workflow for workflow in WORKFLOWS if not workflow.missing_weights(BUNDLES)]
+    said = capsys.readouterr().out.splitlines()
+    assert f"workflow 3 of {len(able)}: {able[2].title}" in said
     for workflow in WORKFLOWS:
-        assert (tmp_path / f"{workflow.name}.png").stat().st_size > 5_000
-        assert f"{workflow.name}.png" in page.read_text()
-    with open(tmp_path / "latents.csv", newline="") as f:
+        if workflow in able:
+            assert (tmp_path / f"{workflow.name}.png").stat().st_size > 5_000
+            assert f"{workflow.name}.png" in page.read_text()
+        else:
+            assert any(line.startswith(f"left out: {workflow.title}") for line in said)
+            assert workflow.title.replace("&", "&amp;") in page.read_text()
+    with open(tmp_path / "results" / "reconstruction" / "latents.csv", newline="") as f:
         files = [row["file"] for row in csv.DictReader(f)]
     assert set(files) == {"images/mni152_template.nii.gz", "images/sub-0000.nii.gz", "images/sub-0001.nii.gz"}
     assert f"<td>{len(files)}</td>" in page.read_text()
     results = tmp_path / "results"
-    for name in ("reconstruction", "digits_reconstruction"):
+    for name in ("real_reconstruction", "reconstruction", "digits_reconstruction"):
         metrics = _read_metrics(results / name)
         assert metrics["psnr"] > metrics["psnr_random_x_T"] > 8
     for name, kinds in (

@@ -24,10 +24,11 @@ td { padding: .1rem 1.5rem .1rem 0 }
 td:last-child, code { white-space: nowrap }
 h2 { margin-top: 2.5rem }
 </style>
-<h1>Diffusion autoencoders on brain slices and digits</h1>
-<p>Held-out volumes made from the MNI152 template with simulated lesions, the template itself, which training has not
-seen either, and digits of the test set. Research software, not for clinical use.</p>
-<h2>What to look at first</h2>
+<h1>Diffusion autoencoders on radiographs, CT, MRI, brain slices and digits</h1>
+<p>Models of real images: radiographs, CT and MRI (MedNIST), and hippocampi of T1 volumes (Medical Segmentation
+Decathlon), on images that they have not seen. Then held-out volumes made from the MNI152 template with simulated
+lesions, the template itself, and digits of the test set. Research software, not for clinical use.</p>
+$left_out<h2>What to look at first</h2>
 <ul>
 $first
 </ul>
@@ -47,6 +48,8 @@ $sections
 </html>
 """)
 _FIRST = (
+    ("real_samples", "hands, heads, chests and abdomens of nobody"),
+    ("hippocampus_edit", "the grey body along the slice shrinks or grows, what is around it stays"),
     ("manipulation", "rows at the top: a lesion on the left vanishes at -0.6; rows at the bottom: one appears at 0.8"),
     ("reconstruction", "the error with encoded x_T is white; with a random x_T the folds of the brain are others"),
     ("digits_towards_8", "each digit becomes an 8 and keeps its slant and the thickness of its strokes"),
@@ -54,7 +57,11 @@ _FIRST = (
 
 
 def write_page(
-    path: Path, workflows: Sequence[Workflow], numbers: Mapping[str, str], commands: Mapping[str, str]
+    path: Path,
+    workflows: Sequence[Workflow],
+    numbers: Mapping[str, str],
+    commands: Mapping[str, str],
+    left_out: Sequence[str] = (),
 ) -> None:
     """Write the page that shows the pictures beside it.
 
@@ -63,15 +70,17 @@ def write_page(
         workflows: in their order.
         numbers: of the table, by name.
         commands: that make the pictures, by the workflows' names.
+        left_out: what could not run, and why.
     """
     titles = {workflow.name: html.escape(workflow.title) for workflow in workflows}
-    first = "\n".join(f'<li><a href="#{name}">{titles[name]}</a>: {text}.' for name, text in _FIRST)
+    first = "\n".join(f'<li><a href="#{name}">{titles[name]}</a>: {text}.' for name, text in _FIRST if name in titles)
     contents = "\n".join(f'<li><a href="#{name}">{title}</a>' for name, title in titles.items())
     table = "\n".join(
         f"<tr><td>{html.escape(name)}</td><td>{html.escape(value)}</td></tr>" for name, value in numbers.items()
     )
     sections = "\n".join(_section(workflow, commands[workflow.name]) for workflow in workflows)
-    path.write_text(_PAGE.substitute(first=first, contents=contents, table=table, sections=sections))
+    absent = f"<p>Left out. {html.escape('. '.join(left_out))}.</p>\n" if left_out else ""
+    path.write_text(_PAGE.substitute(first=first, contents=contents, table=table, sections=sections, left_out=absent))
 
 
 def _section(workflow: Workflow, command: str) -> str:

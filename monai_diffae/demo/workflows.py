@@ -13,6 +13,8 @@ from monai_diffae.commands.bundle_run import bundle_words, shell_line
 __all__ = ["FEW_SHOT_DIGIT", "WORKFLOWS", "Workflow"]
 
 FEW_SHOT_DIGIT = 3
+_SAMPLING = ("model.pt", "latent.pt", "statistics.pt")
+_WEIGHTS = {"edit": ("model.pt", "attributes.pt"), "sample": _SAMPLING, "sample-class": _SAMPLING}  # of verbs
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,11 @@ class Workflow:
     caption: str
     options: Mapping[str, object] = field(default_factory=dict)
 
+    def missing_weights(self, bundles_root: Path) -> list[Path]:
+        """Files in the bundle's ``models`` that it needs and that are not there."""
+        models = bundles_root / self.bundle / "models"
+        return [models / name for name in _WEIGHTS.get(self.verb, ("model.pt",)) if not (models / name).exists()]
+
     def monai_words(self, bundles_root: Path, options: Mapping[str, object]) -> list[str]:
         """What ``monai.bundle`` is given to run it, with ``options`` beside its own."""
         root = bundles_root / self.bundle
@@ -52,11 +59,53 @@ class Workflow:
         return shell_line(words)
 
 
+_REAL = ("mednist_diffae", "scans")
 _BRAIN = ("brain_slices_diffae", "data")
 _DIGITS = ("natural_images_diffae", "digits")
 _VOLUMES = [f"images/{name}.nii.gz" for name in ("mni152_template", "sub-0000", "sub-0001")]
 
 WORKFLOWS = (
+    Workflow(
+        "real_samples",
+        *_REAL,
+        "sample",
+        "samples",
+        "Radiographs, CT and MRI: samples",
+        "New pictures of the bundle that learned from MedNIST: z_sem from the latent diffusion, x_T random.",
+        {"num_samples": 36},
+    ),
+    Workflow(
+        "real_reconstruction",
+        *_REAL,
+        "compare-x_T",
+        "reconstruction",
+        "Real CT and MR: reconstruction",
+        "With the image's own x_T and with a random one: the CT of a vertebra and the MR slice that pydicom carries, "
+        "which are like nothing in MedNIST, or with MEDNIST=DIR test images of MedNIST.",
+        {"max_rows": 8},
+    ),
+    Workflow(
+        "real_edit",
+        *_REAL,
+        "edit",
+        "manipulation",
+        "Real CT and MR: towards a head",
+        "The same images, a quarter, half and three quarters of the way to the mean code of CT slices of heads; x_T "
+        "is kept.",
+        {"attribute": "is_HeadCT", "to_class_mean": [0.25, 0.5, 0.75], "max_rows": 8},
+    ),
+    Workflow(
+        "hippocampus_edit",
+        "hippocampus_mri_diffae",
+        "hippocampi",
+        "edit",
+        "manipulation",
+        "Hippocampi: at 80 and 120 % of their volume",
+        "Sagittal slices around the left and the right hippocampus of the MNI152 template, the mean of many brains, or "
+        "with HIPPOCAMPUS=DIR of two test volumes of Task04_Hippocampus. z_sem is moved along the direction of the "
+        "volume; x_T is kept.",
+        {"attribute": "volume_ml", "target": ["80%", "120%"], "num_slices": 4, "max_rows": 6},
+    ),
     Workflow(
         "reconstruction",
         *_BRAIN,

@@ -19,7 +19,7 @@ def aim(
     start: torch.Tensor,
     target: torch.Tensor,
     max_evaluations: int,
-    tolerance: float = 0.05,
+    tolerance: float | torch.Tensor = 0.05,
 ) -> torch.Tensor:
     """Multiples of B moves at which B values are nearest to their targets, each found by itself.
 
@@ -35,7 +35,8 @@ def aim(
         start: values at factor 0, shape ``(B,)``.
         target: wanted values, shape ``(B,)``.
         max_evaluations: attempts for each move, 1 or more.
-        tolerance: a move is done when its value misses the target by this share of the way from the start.
+        tolerance: a move is done when its value misses the target by this share of the way from the start; one for all
+            or one each, shape ``(B,)``.
 
     Returns:
         The factors of the best attempts, shape ``(B,)``: 1 where nothing came nearer than the move as it is.

@@ -20,7 +20,8 @@ class ExplanationInferer(PredictingInferer):
     """Counterfactuals of any classifier: z_sem is moved along what its output is as an attribute, until the classifier
     itself, run on the decoded image, changes its mind.
 
-    The score of the reconstruction s becomes ``-sign(s) max(|s|, margin)``. How far to move for that only trying tells
+    The score of the reconstruction s becomes ``-sign(s) margin``, just past the boundary. How far to move for that only
+    trying tells
     (:func:`~monai_diffae.inferers.aiming.aim`): the classifier need not be linear in z_sem.
 
     References:
@@ -35,7 +36,7 @@ class ExplanationInferer(PredictingInferer):
             yes.
         num_steps: images on the way, the last of which is the counterfactual.
         max_aims: decodings at most that look for the length of each move.
-        margin: smallest score on the other side that is aimed at.
+        margin: the score on the other side that is aimed at; more of it changes more of the image.
         along: ``pattern`` or ``weight``, see :class:`~monai_diffae.semantics.AttributeDirections`.
 
     Raises:
@@ -81,7 +82,7 @@ class ExplanationInferer(PredictingInferer):
         x_T = code.x_T
         start = self._score(reconstruction)
         # A score of exactly 0 says no, so that it goes up.
-        target = torch.where(start > 0, -1.0, 1.0) * start.abs().clamp(min=self.margin)
+        target = torch.where(start > 0, -self.margin, self.margin)
         attributes = self.attributes
         statistics, at_hand = attributes.statistics, attributes.weight.device
         own, start, target = (x.to(at_hand) for x in (z_sem, start, target))
@@ -93,7 +94,9 @@ class ExplanationInferer(PredictingInferer):
             moved = lerp(own[rows], end[rows], factors[:, None]).to(images.device)
             return self._score(self.inferer.decode(moved, x_T[rows.to(images.device)], network)).to(at_hand)
 
-        factors = aim(score_at, start, target, self.max_aims)
+        # Of a classifier that is very sure, 5 % of the way are more than the margin.
+        tolerance = (0.5 * self.margin / (target - start).abs()).clamp(max=0.05)
+        factors = aim(score_at, start, target, self.max_aims, tolerance)
         codes = [lerp(own, end, factors[:, None] * k / self.num_steps) for k in range(1, self.num_steps + 1)]
         edit = self.inferer.decode_series([(z.to(images.device), x_T) for z in codes], network)
         start = start.to(images.device)

@@ -13,7 +13,7 @@ from hippocampi import write_hippocampi
 from monai.bundle import ConfigParser
 
 from monai_diffae.datasets.hippocampus.subject_lists import listed_subjects
-from monai_diffae.semantics import AttributeDirections
+from monai_diffae.semantics import AttributeDirections, LatentTypicality
 
 REPOSITORY = Path(__file__).parents[2]
 BUNDLE = REPOSITORY / "bundles" / "hippocampus_mri_diffae"
@@ -74,3 +74,12 @@ def test_volume_is_fitted_on_training_subjects_and_moved(hippocampi, trained, tm
     with open(tmp_path / "edit" / "edits.csv") as f:
         edits = list(csv.DictReader(f))
     assert {"score_reencoded", "change_inside", "change_outside"} <= set(edits[0])
+
+
+def test_typicality_compares_with_the_subjects_that_validate(hippocampi, trained, tmp_path):
+    options = {"dataset_dir": str(hippocampi), "ckpt_path": str(trained / "models" / "model.pt"), **FEW_STEPS}
+    run("inference", "fit_typicality", **options, output_dir=str(tmp_path))
+    with open(tmp_path / "latents.csv") as f:
+        slices = [(int(Path(row["file"]).name[12:15]) + 1) // 2 for row in csv.DictReader(f)]
+    withheld = [subject for subject in slices if subject in listed_subjects("val")]
+    assert 0 < len(withheld) == len(LatentTypicality.load(tmp_path / "typicality.pt").withheld) < len(slices)

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 import workflows
+from pictures_like_mednist import write_pictures_like_mednist
 from PIL import Image
 
-from monai_diffae.datasets.mednist.name_lists import CLASSES, listed_names
-from monai_diffae.semantics import AttributeDirections
+from monai_diffae.datasets.mednist.name_lists import listed_names
+from monai_diffae.semantics import AttributeDirections, LatentTypicality
 from monai_diffae.training import Muon
 
 REPOSITORY = Path(__file__).parents[2]
@@ -25,18 +26,7 @@ run = functools.partial(workflows.run, BUNDLE, **workflows.TINY)
 
 @pytest.fixture(scope="module")
 def mednist(tmp_path_factory) -> Path:
-    """Of each class five pictures to train and two to validate and to test: an ellipse each."""
-    folder = tmp_path_factory.mktemp("data")
-    rng = np.random.default_rng(0)
-    y, x = np.indices((64, 64)) - 31.5
-    for split, count in (("train", 5), ("val", 2), ("test", 2)):
-        for image_class in CLASSES:
-            for name in sorted(n for n in listed_names(split) if n.startswith(image_class))[:count]:
-                height, width = rng.uniform(10, 26, 2)
-                picture = np.where((y / height) ** 2 + (x / width) ** 2 < 1, 180, 15) + rng.integers(0, 30, (64, 64))
-                (folder / "MedNIST" / image_class).mkdir(parents=True, exist_ok=True)
-                Image.fromarray(picture.astype(np.uint8)).save(folder / "MedNIST" / name)
-    return folder
+    return write_pictures_like_mednist(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +73,13 @@ def test_adam_and_other_pictures_can_be_chosen(tmp_path):
 def test_the_licence_of_the_weights_is_said_everywhere():
     for file in ("LICENSE", "docs/data_license.txt", "docs/README.md", "configs/metadata.json"):
         assert "CC BY-SA 4.0" in (BUNDLE / file).read_text()
+
+
+def test_typicality_compares_with_the_pictures_that_validate(mednist, trained, tmp_path):
+    options = {"dataset_dir": str(mednist), "ckpt_path": str(trained / "models" / "model.pt"), "progress": False}
+    run("inference", "fit_typicality", **options, output_dir=str(tmp_path))
+    with open(tmp_path / "latents.csv") as f:
+        files = {row["file"].removeprefix("MedNIST/") for row in csv.DictReader(f)}
+    withheld = files & listed_names("val")
+    assert len(withheld) == len(LatentTypicality.load(tmp_path / "typicality.pt").withheld) == 12
+    assert files - withheld <= listed_names("train")

@@ -45,6 +45,14 @@ def test_moves_reach_their_targets_each_by_itself(device):
         assert float(alone) == pytest.approx(factor, rel=1e-6), name
 
 
+def test_each_may_have_a_tolerance_of_its_own(device):
+    tolerance = torch.tensor([0.5, 1e-4], device=device)
+    start, target = torch.zeros(2, device=device), torch.ones(2, device=device)
+    factors = aim(lambda f, rows: 0.6 * f**1.5, start, target, 20, tolerance)
+    assert factors[0] == 1
+    assert float(0.6 * factors[1] ** 1.5) == pytest.approx(1, abs=1e-4)
+
+
 def test_what_the_move_reaches_already_is_tried_once(device):
     factors, tried = run([lambda f: 2 + 1.02 * f], [2.0], [3.0], 8, device)
     assert factors.tolist() == [1.0]

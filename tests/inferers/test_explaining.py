@@ -44,30 +44,39 @@ def test_scores_are_the_classifiers_own_of_the_images(tiny_autoencoder, loops, i
     assert torch.equal(result["flipped"], (result["score_after"][:, -1] > 0) != (result["score_reconstruction"] > 0))
 
 
-def test_it_goes_until_the_classifier_changes_its_mind(loops, images, device):
-    """A decoder that adds a number of the code to the image: how far to go is known, and the linear model is wrong."""
+class Levels(torch.nn.Module):
+    """An autoencoder whose decoded images have the level that the code says."""
 
-    class Network(torch.nn.Module):
-        def encode(self, x):
-            level = x.flatten(1).mean(dim=1, keepdim=True)
-            return torch.cat([level, level.square()], dim=1)
+    def __init__(self, scheduler: InvertibleDDIMScheduler) -> None:
+        super().__init__()
+        self.scheduler = scheduler
 
-        def forward(self, x, timesteps, context):
-            # The prediction of noise for which x_0 is the level.
-            alpha_bar = loops.scheduler.alphas_cumprod[timesteps.long()].to(x).reshape(-1, 1, 1, 1)
-            return (x - alpha_bar.sqrt() * context[:, :1, None, None]) / (1 - alpha_bar).sqrt()
+    def encode(self, x):
+        level = x.flatten(1).mean(dim=1, keepdim=True)
+        return torch.cat([level, level.square()], dim=1)
 
-    network = Network()
-    z_sem = network.encode(images).cpu()
-    wrong = AttributeDirections.fit(
-        z_sem, {"classifier": 0.4 * brightness(images).cpu()}, kinds={"classifier": "continuous"}
-    )
+    def forward(self, x, timesteps, context):
+        # The prediction of noise for which x_0 is the level.
+        alpha_bar = self.scheduler.alphas_cumprod[timesteps.long()].to(x).reshape(-1, 1, 1, 1)
+        return (x - alpha_bar.sqrt() * context[:, :1, None, None]) / (1 - alpha_bar).sqrt()
+
+
+@pytest.mark.parametrize(("confidence", "margin"), [(1, 1.0), (1, 3.0), (50, 1.0)])
+def test_it_goes_until_the_classifier_changes_its_mind(loops, images, confidence, margin):
+    """How far to go is known, and the linear model is wrong: nearer and it says the same, further is no need."""
+
+    def score(x: torch.Tensor) -> torch.Tensor:
+        return confidence * brightness(x)
+
+    network = Levels(loops.scheduler)
+    seen = {"classifier": 0.4 * score(images).cpu()}
+    wrong = AttributeDirections.fit(network.encode(images).cpu(), seen, kinds={"classifier": "continuous"})
     for aims, reached in ((1, False), (8, True)):
-        inferer = ExplanationInferer(loops, wrong, "classifier", brightness, num_steps=1, max_aims=aims)
+        inferer = ExplanationInferer(loops, wrong, "classifier", score, num_steps=1, max_aims=aims, margin=margin)
         result = inferer.predict(images, network)
         start, end = result["score_reconstruction"], result["score_after"][:, 0]
-        target = -start.sign() * start.abs().clamp(min=1.0)
-        assert bool(((end - target).abs() <= 0.05 * (target - start).abs() + 1e-4).all()) == reached
+        target = torch.where(start > 0, -margin, margin)
+        assert bool(((end - target).abs() <= 0.5 * margin + 1e-3).all()) == reached
     assert result["flipped"].all()
 
 
