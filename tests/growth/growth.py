@@ -2,7 +2,7 @@
 """Memory over a long training and a long encoding, and the cost of a picture in a small and a large folder.
 
     python tests/growth/growth.py training --iterations 2000
-    python tests/growth/growth.py encoding --images 20000
+    python tests/growth/growth.py encoding --slices 20000
     python tests/growth/growth.py folders --images 1000 50000
 
 Each writes its row into ``tests/growth/results/growth.csv``.
@@ -22,14 +22,17 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "bundles")]
 
+import nibabel as nib  # noqa: E402
 import numpy as np  # noqa: E402
 import psutil  # noqa: E402
 import torch  # noqa: E402
-from ignite.engine import Events  # noqa: E402
+from ignite.engine import Engine, Events  # noqa: E402
+from monai.bundle import ConfigWorkflow  # noqa: E402
 from PIL import Image  # noqa: E402
 from workflows import TINY, draw_weights, initialized  # noqa: E402
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "natural_images_diffae"
+SLICES = BUNDLE.with_name("brain_slices_diffae")
 TABLE = Path(__file__).parent / "results" / "growth.csv"
 COLUMNS = (
     "what",
@@ -41,6 +44,8 @@ COLUMNS = (
     "of which finding",
 )
 QUICK = TINY | {"image_size": 16, "device": "cpu", "on_error": "skip"}
+QUICK_SLICES = QUICK | {"network_def::encoder::channels": [8, 8, 8, 8, 8], "image_size": 32, "pixdim": 6.0}
+OF_A_VOLUME = 100  # slices
 
 
 def write_pictures(folder: Path, count: int) -> Path:
@@ -56,7 +61,7 @@ def megabytes() -> float:
     return psutil.Process().memory_info().rss / 1e6
 
 
-def watched(engine, count: int) -> list[float]:
+def watched(engine: Engine, count: int) -> list[float]:
     """Memory after each tenth of so many iterations."""
     found: list[float] = []
     engine.add_event_handler(Events.ITERATION_COMPLETED(every=max(1, count // 10)), lambda: found.append(megabytes()))
@@ -85,13 +90,25 @@ def training(iterations: int) -> Iterator[dict[str, object]]:
     yield row("training iterations", iterations, memory)
 
 
-def encoding(images: int) -> Iterator[dict[str, object]]:
+def write_volumes(folder: Path, count: int) -> Path:
+    draw = np.random.default_rng(0)
+    folder.mkdir()
+    for k in range(count):
+        values = draw.integers(1, 255, (32, 32, OF_A_VOLUME), dtype=np.uint8)
+        nib.save(nib.Nifti1Image(values, np.diag([-6.0, 6.0, 6.0, 1.0])), folder / f"{k:04d}.nii")
+    return folder
+
+
+def encoding(slices: int) -> Iterator[dict[str, object]]:
+    """Of volumes, to a table of codes."""
+    every = {"num_slices": None, "slice_range": [0.0, 1.0], "min_foreground": 0.0}
     with tempfile.TemporaryDirectory() as home:
-        write_pictures(Path(home, "data"), images)
-        workflow = _encoding(Path(home), Path(home, "data"))
-        memory = watched(workflow.evaluator, -(-images // 64))
+        write_volumes(Path(home, "data"), slices // OF_A_VOLUME)
+        workflow = _encoding(SLICES, Path(home), Path(home, "data"), **(QUICK_SLICES | every))
+        count = len(workflow.parser.get_parsed_content("dataset"))
+        memory = watched(workflow.evaluator, -(-count // 64))
         workflow.run()
-    yield row("encoded pictures", images, memory)
+    yield row("encoded slices", count, memory)
 
 
 def folders(counts: list[int]) -> Iterator[dict[str, object]]:
@@ -100,7 +117,7 @@ def folders(counts: list[int]) -> Iterator[dict[str, object]]:
         with tempfile.TemporaryDirectory() as home:
             write_pictures(Path(home, "data"), count)
             start = time.monotonic()
-            workflow = _encoding(Path(home), Path(home, "data"))
+            workflow = _encoding(BUNDLE, Path(home), Path(home, "data"), **QUICK)
             workflow.parser.get_parsed_content("data")
             found = time.monotonic()
             workflow.run()
@@ -113,17 +130,18 @@ def folders(counts: list[int]) -> Iterator[dict[str, object]]:
         }
 
 
-def _encoding(home: Path, data: Path):
-    weights = draw_weights(BUNDLE, home / "model.pt", **TINY)
-    options = QUICK | {"batch_size": 64, "progress": False, "dataset_dir": str(data), "output_dir": str(home / "out")}
-    return initialized(BUNDLE, "inference", "encode", ckpt_path=str(weights), **options)
+def _encoding(bundle: Path, home: Path, data: Path, **options: object) -> ConfigWorkflow:
+    networks = {id: value for id, value in options.items() if id in TINY}
+    options |= {"ckpt_path": str(draw_weights(bundle, home / "model.pt", **networks))}
+    options |= {"batch_size": 64, "progress": False, "dataset_dir": str(data), "output_dir": str(home / "out")}
+    return initialized(bundle, "inference", "encode", **options)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Growth of memory and time.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("training").add_argument("--iterations", type=int, default=2000)
-    commands.add_parser("encoding").add_argument("--images", type=int, default=20_000)
+    commands.add_parser("encoding").add_argument("--slices", type=int, default=20_000)
     commands.add_parser("folders").add_argument("--images", type=int, nargs="+", default=[1000, 50_000])
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -132,7 +150,8 @@ def main() -> None:
     if TABLE.exists():
         with open(TABLE, newline="") as f:
             rows = list(csv.DictReader(f))
-    for new in work(given.iterations if given.command == "training" else given.images):
+    (amount,) = (value for name, value in vars(given).items() if name != "command")
+    for new in work(amount):
         rows = [old for old in rows if (old["what"], old["count"]) != (new["what"], str(new["count"]))] + [new]
         with open(TABLE, "w", newline="") as f:
             table = csv.DictWriter(f, fieldnames=COLUMNS)
