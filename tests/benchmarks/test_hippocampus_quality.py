@@ -46,7 +46,7 @@ def weights(tmp_path_factory):
 def test_every_row_is_measured_and_rows_of_other_models_stay(hippocampi, weights, tmp_path, monkeypatch):
     (tmp_path / "table.csv").write_text("model,of,measure,value,low,high,count\nvolumes,judge,dice,0.9,,,2\n")
     words = f"--dataset_dir {hippocampi} --ckpt_path {weights} --output_dir {tmp_path} --output {tmp_path}/table.csv"
-    words += " --judge_iterations 1 --shares 0.8 --device cpu"
+    words += " --judge_iterations 1 --shares 0.8 --device cpu --attribute volume_ml"
     monkeypatch.setattr(sys, "argv", ["x", *words.split(), "--options", json.dumps(QUICK)])
     hippocampus_quality.main()
     with open(tmp_path / "table.csv", newline="") as f:
