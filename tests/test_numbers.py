@@ -18,27 +18,29 @@ from monai_diffae.inferers import DiffusionAutoencoderInferer
 BUNDLES = Path(__file__).parents[1] / "bundles"
 TOLERANCES = {"bfloat16": (0.01, 50.0), "float16": (0.002, 65.0)}  # of z_sem, relative; of images, dB
 ROUNDING = 1e-4  # of images in [-1, 1], and of z_sem relative to it: the order of sums in float32
+STEPS = 3
 
 
 @pytest.fixture(scope="module", params=["natural_images_diffae", "brain_slices_diffae"])
 def shipped(request, generated_brains) -> SimpleNamespace:
-    """Network, scheduler and four images of a bundle."""
+    """Network, scheduler and 16 images of a bundle."""
     config = ConfigParser(ConfigParser.load_config_file(str(BUNDLES / request.param / "configs" / "inference.yaml")))
     config["bundle_root"], config["dataset_dir"] = str(BUNDLES / request.param), str(generated_brains)
+    config["num_slices"] = 6  # of each of three subjects
     network = load_weights(config.get_parsed_content("network_def"), BUNDLES / request.param / "models" / "model.pt")
     if request.param.startswith("natural"):
-        images = load_digits_arrays("test")[0][:4]
+        images = load_digits_arrays("test")[0][:16]
     else:
         dataset = config.get_parsed_content("dataset")
-        images = torch.stack([dataset[k]["image"].as_tensor() for k in range(4)])
+        images = torch.stack([dataset[k]["image"].as_tensor() for k in range(16)])
     return SimpleNamespace(
         network=network.eval(), images=images, scheduler=config.get_parsed_content("scheduler"), kept={}
     )
 
 
-def round_trip(shipped, batch_size: int = 4, precision: str = "float32") -> tuple[torch.Tensor, torch.Tensor]:
+def round_trip(shipped, batch_size: int = 16, precision: str = "float32") -> tuple[torch.Tensor, torch.Tensor]:
     """z_sem, and images decoded from it and a noise that is always the same, in batches."""
-    inferer = DiffusionAutoencoderInferer(shipped.scheduler, 5, precision=precision, verbose=False)
+    inferer = DiffusionAutoencoderInferer(shipped.scheduler, STEPS, precision=precision, verbose=False)
     noise = torch.randn(shipped.images.shape, generator=torch.Generator().manual_seed(0))
     codes, decoded = [], []
     with torch.no_grad():
@@ -76,7 +78,7 @@ def test_half_precision_stays_near_float32(shipped, precision):
     assert 10 * torch.log10(4 / (images - exact_images).square().mean()) > least
 
 
-@pytest.mark.parametrize(("batch_size", "threads"), [(1, 1), (4, 2)])
+@pytest.mark.parametrize(("batch_size", "threads"), [(1, 1), (16, 2)])
 def test_batches_and_threads_change_no_more_than_the_order_of_sums(shipped, batch_size, threads):
     expected, before = reference(shipped), torch.get_num_threads()
     torch.set_num_threads(threads)

@@ -75,13 +75,18 @@ class LoadVolumed(MapTransform):
 
     def _load(self, file: str) -> MetaTensor:
         try:
+            return self._loaded(file)
+        except MemoryError:
+            raise ValueError(f"{file} cannot be read as an image: it does not fit into the memory") from None
+
+    def _loaded(self, file: str) -> MetaTensor:
+        try:
             array, affine = self._read(file)
-        except ImportError:
+        except (ImportError, MemoryError):
             raise
         except Exception as error:
             # From None: of a chain, print_root_cause shows users the first error, which does not name the file.
-            reason = "it does not fit into the memory" if isinstance(error, MemoryError) else error
-            raise ValueError(f"{file} cannot be read as an image: {reason}") from None
+            raise ValueError(f"{file} cannot be read as an image: {error}") from None
         if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
             raise ValueError(f"{file} holds {array.dtype}; expected integers or floats of at most 64 bits.")
         if array.size == 0:

@@ -69,7 +69,7 @@ def replacing(path: str | os.PathLike, writer: str | int | None = None) -> Itera
         killed process leaves there, the next one writes over.
 
     Raises:
-        OSError: where the disk is full, whatever the writer's library calls that.
+        OSError: where the disk is full or the folder may not be written, whatever the writer's library calls that.
     """
     partial = partial_path(path, writer)
     partial.parent.mkdir(parents=True, exist_ok=True)
@@ -83,6 +83,8 @@ def replacing(path: str | os.PathLike, writer: str | int | None = None) -> Itera
                 "No space left on device; what was there before is whole. Free some space and give the command again",
                 os.fspath(path),
             ) from None
+        if not isinstance(error, OSError) and (reason := _refusal(partial)) is not None:
+            raise OSError(reason.errno, reason.strerror, os.fspath(path)) from None
         raise
     finally:
         partial.unlink(missing_ok=True)
@@ -92,3 +94,12 @@ def _is_full(folder: Path, error: Exception) -> bool:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return True
     return shutil.disk_usage(folder).free < _LITTLE
+
+
+def _refusal(partial: Path) -> OSError | None:
+    """The system's own words where the file cannot be opened: those of torch's writers name no file."""
+    try:
+        open(partial, "ab").close()
+    except OSError as reason:
+        return reason
+    return None

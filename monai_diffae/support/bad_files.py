@@ -67,10 +67,14 @@ class BadFiles:
 
         Raises:
             ValueError: with ``stop``, naming the file and what can be done.
-            BaseException: ``error`` itself where it is not the file's: memory that is full, a package that is missing,
-                an interruption.
+            MemoryError: where the processor's memory is full, naming the file.
+            BaseException: ``error`` itself where it is not the file's: a device whose memory is full, a package that is
+                missing, an interruption.
         """
         cause = root_cause(error)
+        if isinstance(cause, MemoryError):
+            hint = "A smaller batch_size, fewer num_workers or a smaller cache_gigabytes need less."
+            raise MemoryError(f"The memory was full when {file} was prepared. {hint}") from None
         if not isinstance(error, Exception) or isinstance(cause, ImportError) or is_out_of_memory(error):
             raise error
         reason = " ".join(str(cause).split()) or type(cause).__name__
@@ -86,12 +90,16 @@ class BadFiles:
         """A data set of these files knows which of them it can use.
 
         Raises:
-            ValueError: if it is none.
+            ValueError: if it is none: of several processes that share the files, each needs one.
         """
         self._files.update(files)
         if not files or not all(file in self.reasons for file in files):
             return
         first = _line(files[0], self.reasons[files[0]])
+        if (count := idist.get_world_size()) > 1:
+            which = f"that are the share of process {idist.get_rank() + 1} of {count} can be used"
+            hint = "Start fewer processes, or mend or remove these files."
+            raise ValueError(f"None of the {len(files)} files {which}. {hint} The first: {first}")
         raise ValueError(
             first if len(files) == 1 else f"None of the {len(files)} files can be used. The first: {first}"
         )

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import queue
+import re
 import sys
 from types import TracebackType
 
@@ -13,14 +15,20 @@ from tqdm import tqdm
 
 __all__ = ["SaidInFull", "print_root_cause", "root_cause"]
 
+_WORKER = re.compile(r"DataLoader worker \(pid.*(killed|exited)")
+_OF_WORKERS = (
+    "It loads files, and was ended from outside, as systems do where the memory is full. Lower num_workers or "
+    "batch_size, and give the command again; what is done stays."
+)
+
 
 class SaidInFull(Exception):
     """An error whose message is all that there is to say: where it was raised helps nobody."""
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """The first error of a chain of ``raise ... from ...``."""
-    while error.__cause__ is not None:
+    """The first error of a chain of ``raise ... from ...`` but ``queue.Empty``, which says nothing."""
+    while error.__cause__ is not None and not isinstance(error.__cause__, queue.Empty):
         error = error.__cause__
     return error
 
@@ -40,7 +48,8 @@ def print_root_cause() -> None:
             print(cause, file=sys.stderr)
             return
         sys.__excepthook__(kind, error, traceback)
-        if cause is not error:
-            print(f"\n{type(cause).__name__}: {cause}", file=sys.stderr)
+        hint = f" {_OF_WORKERS}" if _WORKER.search(str(cause)) else ""
+        if cause is not error or hint:
+            print(f"\n{type(cause).__name__}: {cause}{hint}", file=sys.stderr)
 
     sys.excepthook = hook

@@ -9,6 +9,7 @@ from ignite.engine import EventEnum, Events
 from monai.engines import SupervisedTrainer
 from monai.engines.workflow import Workflow
 
+from monai_diffae.support.checked_numbers import count
 from monai_diffae.support.precision import full_float32
 from monai_diffae.support.randomness import derive_seed, seeded
 from monai_diffae.training.gradient_scaling import GradientScaling
@@ -86,10 +87,11 @@ class DiffusionTrainer(DiffusionTraining, SupervisedTrainer):
         seed: of dropout and whatever else the networks draw from PyTorch's global generators: each iteration's draws
             are a function of (seed, iteration, process), so that a resumed run makes the same. By default they depend
             on what was drawn before.
+        accumulation_steps: batches whose gradients make one step of the optimiser.
         others: those of ``SupervisedTrainer``.
 
     Raises:
-        ValueError: for an unknown precision, ``amp=True`` or a ``max_iterations`` below 1.
+        ValueError: for an unknown precision, ``amp=True``, or a ``max_iterations`` or ``accumulation_steps`` below 1.
     """
 
     def __init__(
@@ -99,8 +101,10 @@ class DiffusionTrainer(DiffusionTraining, SupervisedTrainer):
         max_iterations: int | None = None,
         seed: int | None = None,
         event_names: Sequence[Any] | None = None,
+        accumulation_steps: int = 1,
         **kwargs: Any,
     ) -> None:
+        kwargs["accumulation_steps"] = count(accumulation_steps=accumulation_steps)
         super().__init__(*args, event_names=[*(event_names or ()), TrainingEvents], **kwargs)
         self.set_up(precision, max_iterations, seed)
 

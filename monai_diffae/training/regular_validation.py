@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from typing import Any
+
 from ignite.engine import Engine, Events
 from monai.handlers import ValidationHandler
 
+from monai_diffae.support.checked_numbers import count
 from monai_diffae.training.diffusion_training import DiffusionTraining
 
 __all__ = ["RegularValidation"]
@@ -15,8 +18,15 @@ class RegularValidation(ValidationHandler):
     So the weights that are kept are validated, too.
 
     Args:
-        args: and ``kwargs``, those of ``ValidationHandler``, with ``epoch_level=True``.
+        interval: epochs between validations.
+        args: and ``kwargs``, others of ``ValidationHandler``, with ``epoch_level=True``.
+
+    Raises:
+        ValueError: for an interval that is no whole number of 1 or more, by its name in bundles.
     """
+
+    def __init__(self, interval: int, *args: Any, **kwargs: Any) -> None:
+        super().__init__(count(val_interval=interval), *args, **kwargs)
 
     def attach(self, engine: Engine) -> None:
         """

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from numbers import Integral
+from monai_diffae.support.checked_numbers import count
 
 __all__ = ["parts_of"]
 
@@ -15,8 +15,5 @@ def parts_of(**total_and_size: int) -> int:
     Raises:
         ValueError: for another number than a whole one of 1 or more, by its name.
     """
-    for name, number in total_and_size.items():
-        if isinstance(number, bool) or not isinstance(number, Integral) or number < 1:
-            raise ValueError(f"{name} must be a whole number of 1 or more, got {number!r}.")
-    total, size = total_and_size.values()
+    total, size = (count(**{name: number}) for name, number in total_and_size.items())
     return -(-total // size)

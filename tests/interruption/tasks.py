@@ -44,11 +44,12 @@ class Task:
             options: beside those of the work.
         """
         if self.words[0].startswith("monai_diffae."):
-            return run_module(self.words[0], *self.words[1:], "--output_dir", output_dir).returncode
-        given = {"dataset_dir": home / self.data, "output_dir": output_dir} | self.options | options
-        given = {name: str(value).replace("HOME", str(home)) for name, value in given.items()}
-        words = [word for name, value in given.items() for word in (f"--{name}", value)]
-        done = run_module("monai_diffae", *self.words, *words)
+            done = run_module(self.words[0], *self.words[1:], "--output_dir", output_dir)
+        else:
+            given = {"dataset_dir": home / self.data, "output_dir": output_dir} | self.options | options
+            given = {name: str(value).replace("HOME", str(home)) for name, value in given.items()}
+            words = [word for name, value in given.items() for word in (f"--{name}", value)]
+            done = run_module("monai_diffae", *self.words, *words)
         (log or output_dir.with_name(f"{output_dir.name}.log")).write_text(done.stdout + done.stderr)
         return done.returncode
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 import csv
 import sys
 
+import ignite.distributed as idist
 import pytest
 import torch
 
@@ -69,13 +70,28 @@ def test_nothing_goes_on_without_a_file(count, says):
         len(UsableItems(Files({0, 1, 2}, count), BadFiles("skip")))
 
 
-@pytest.mark.parametrize("error", [ImportError("pip install pynrrd"), MemoryError()])
+@pytest.mark.parametrize("error", [ImportError("pip install pynrrd"), torch.OutOfMemoryError("CUDA out of memory")])
 def test_what_is_not_the_fault_of_a_file_ends_the_run(error):
     bad = BadFiles("skip")
     with pytest.raises(RuntimeError, match="applying transform") as raised:
         len(UsableItems(Files({1}, error=error), bad))
     assert raised.value.__cause__ is error
     assert not bad.reasons
+
+
+@pytest.mark.parametrize("on_error", ["skip", "stop"])
+def test_memory_that_is_full_ends_the_run_at_a_file_that_is_named(on_error):
+    bad = BadFiles(on_error)
+    with pytest.raises(MemoryError, match=r"^The memory was full when 1\.png was prepared\. A smaller batch_size"):
+        list(UsableItems(Files({1}, error=MemoryError()), bad))
+    assert not bad.reasons
+
+
+def test_a_process_without_a_usable_file_says_which_process_it_is(monkeypatch):
+    monkeypatch.setattr(idist, "get_rank", lambda: 1)
+    monkeypatch.setattr(idist, "get_world_size", lambda: 3)
+    with pytest.raises(ValueError, match=r"the share of process 2 of 3 can be used\. Start fewer .*: 0\.png: it is"):
+        len(UsableItems(Files({0, 1}, 2), BadFiles("skip")))
 
 
 def test_a_long_list_is_cut_in_the_log_and_whole_in_the_table(tmp_path, caplog):

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import queue
 import subprocess
 import sys
 
@@ -89,3 +90,16 @@ def test_root_cause_is_the_first_error_itself():
     errors = [OSError("a"), ValueError("b"), RuntimeError("c")]
     assert root_cause(raised(*errors)) is errors[0]
     assert root_cause(errors[0]) is errors[0]
+
+
+def test_a_queue_that_was_empty_is_no_cause(stderr_of_uncaught):
+    report = stderr_of_uncaught(raised(queue.Empty(), ValueError("no answer"), RuntimeError("effect")))
+    assert report.splitlines()[-1] == "ValueError: no answer"
+
+
+@pytest.mark.parametrize("others", [(), (RuntimeError("Failed to evaluate"),)])
+def test_of_a_worker_that_died_it_is_said_what_to_do(stderr_of_uncaught, others):
+    died = RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+    line = stderr_of_uncaught(raised(died, *others)).splitlines()[-1]
+    assert line.startswith("RuntimeError: DataLoader worker (pid 7) is killed by signal: Killed.")
+    assert line.endswith("Lower num_workers or batch_size, and give the command again; what is done stays.")
