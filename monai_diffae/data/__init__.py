@@ -13,6 +13,7 @@ from .item_cache import ItemCache as ItemCache
 from .label_columns import find_labels_file as find_labels_file
 from .label_columns import label_columns as label_columns
 from .labels import LabelsWhereShownd as LabelsWhereShownd
+from .labels import MaskAread as MaskAread
 from .labels import MaskToLabeld as MaskToLabeld
 from .labels import add_labels as add_labels
 from .latent_images import LatentImages as LatentImages

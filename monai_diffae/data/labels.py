@@ -13,7 +13,7 @@ from monai.transforms import MapTransform, Transform
 from monai_diffae.data.label_tables import read_label_table, with_table_subjects
 from monai_diffae.support.words import names_in
 
-__all__ = ["LabelsWhereShownd", "MaskToLabeld", "add_labels"]
+__all__ = ["LabelsWhereShownd", "MaskAread", "MaskToLabeld", "add_labels"]
 
 
 def add_labels(
@@ -85,6 +85,31 @@ class MaskToLabeld(MapTransform):
         return d
 
 
+class MaskAread(Transform):
+    """Labels of a slice, or of a volume, that are the area of a mask in it: how much of an organ or lesion it shows.
+
+    Args:
+        areas: for each label the key of its mask. The label is the number of its pixels, or voxels, above 0.5.
+
+    Raises:
+        ValueError: when called, for an item without the mask.
+    """
+
+    def __init__(self, areas: Mapping[str, str]) -> None:
+        self.areas = {str(name): str(mask) for name, mask in areas.items()}
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for name, mask in self.areas.items():
+            if mask not in d:
+                raise ValueError(
+                    f"There is no mask {mask!r} of {_file_of(d)}, whose area is to be {name!r}. Give it, or take "
+                    f"{name!r} out of mask_areas."
+                )
+            d[name] = float((d[mask] > 0.5).sum())
+        return d
+
+
 class LabelsWhereShownd(Transform):
     """Labels of a slice from those of its volume where the slice shows what they are about: the grade of a tumour, the
     size of an organ. Elsewhere they become NaN (not known), which fitting leaves out.
@@ -109,12 +134,15 @@ class LabelsWhereShownd(Transform):
             if math.isnan(d.get(name, math.nan)):
                 continue
             if mask not in d:
-                file = getattr(d.get("image"), "meta", {}).get("filename_or_obj", "an item")
                 raise ValueError(
-                    f"There is no mask {mask!r} of {file}, and its label {name!r} counts only where that shows it. "
-                    f"Give the mask, or take {name!r} out of shown_by; data that an earlier version generated are to "
-                    "be made again."
+                    f"There is no mask {mask!r} of {_file_of(d)}, and its label {name!r} counts only where that shows "
+                    f"it. Give the mask, or take {name!r} out of shown_by; data that an earlier version generated are "
+                    "to be made again."
                 )
             if (d[mask] > 0.5).sum() < min_area:
                 d[name] = math.nan
         return d
+
+
+def _file_of(item: Mapping[Hashable, Any]) -> str:
+    return str(getattr(item.get("image"), "meta", {}).get("filename_or_obj", "an item"))

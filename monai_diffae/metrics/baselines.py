@@ -18,12 +18,12 @@ class PixelComponents:
 
     Args:
         images: shape ``(N, C, *spatial)``.
-        num_components: of them; fewer where there are fewer images or pixels.
+        num_components: of them; fewer where there are fewer pixels, or no more images: N of them differ in N - 1 ways.
     """
 
     def __init__(self, images: torch.Tensor, num_components: int) -> None:
         flat = images.flatten(1).cpu().double().numpy()
-        self.num_components = min(num_components, *flat.shape)
+        self.num_components = min(num_components, max(1, len(flat) - 1), flat.shape[1])
         self.pca = PCA(self.num_components, random_state=0).fit(flat)
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:

@@ -9,9 +9,9 @@ Test subjects were seen by no network. Rows of the table (``--output``):
 
 - ``dice``, ``r2``, ``mae`` of ``judge``: the segmentation network (hippocampus_judge.py) against the expert masks.
 - ``r2``, ``mae`` and 95 % intervals over subjects of a ridge regression that was fitted to training subjects: of z_sem
-  (of slices: mean and standard deviation over a volume's slices), of an untrained encoder, of as many principal
-  components (at most one for each training volume) of the volumes at 2 mm, edges repeated, and of the size of the crop,
-  which tells part of the volume without any image.
+  (of slices: the sum over a volume's slices, as its volume is the sum of their areas; their number tells the crop's
+  width), of an untrained encoder, of as many principal components (at most one for each training volume) of the
+  volumes at 2 mm, edges repeated, and of the size of the crop, which tells part of the volume without any image.
   ``difference``: R^2 of z_sem minus that of the row's features, with a paired interval. ``crop``: R^2 with which the
   features tell the size of the crop. ``seen``: cross-validated over training subjects, whose images the encoder saw.
 - ``counterfactual``: each test volume at ``--shares`` of its volume by the workflow ``manipulate.yaml``, measured by
@@ -115,8 +115,7 @@ def features_of(bundle: Bundle, listed: str) -> dict[str, np.ndarray]:
         for name, each in networks.items():
             with torch.no_grad():
                 z_sem = each.encode(batch).cpu().double().numpy()
-            code = np.concatenate([z_sem.mean(axis=0), z_sem.std(axis=0)]) if len(z_sem) > 1 else z_sem[0]
-            features[name].append(code)
+            features[name].append(z_sem.sum(axis=0))
     return {name: np.stack(codes) for name, codes in features.items()}
 
 
@@ -203,7 +202,7 @@ def counterfactuals(bundle: Bundle, judge: Judge, test: list[dict], args: argpar
             "manipulate",
             data_list=listed,
             output_dir=str(folder),
-            attribute="volume_ml",
+            attribute=args.attribute,
             target=f"{100 * share:g}%",
             attributes_path=str(args.attributes_path),
             max_aims=args.max_aims,
@@ -226,7 +225,7 @@ def counterfactuals(bundle: Bundle, judge: Judge, test: list[dict], args: argpar
         return {"slope": float((x * y).sum() / (x * x).sum()), "mean error": float(np.abs(y - x).mean())}
 
     intervals = bootstrap_intervals(scores, groups, 1000, 0)
-    of = f"counterfactual volume, max_aims {args.max_aims}, along {args.along}, {args.edit_mode}"
+    of = f"counterfactual volume by {args.attribute}, max_aims {args.max_aims}, along {args.along}, {args.edit_mode}"
     rows = [
         row(of, key, value, *intervals[key], count=len(asked)) for key, value in scores(np.arange(len(asked))).items()
     ]
@@ -256,6 +255,7 @@ def main() -> None:
     parser.add_argument("--sections", nargs="*", default=["judge", "representation", "counterfactual"])
     parser.add_argument("--shares", nargs="*", type=float, default=list(SHARES))
     parser.add_argument("--max_aims", type=int, default=0, help="of manipulate.yaml")
+    parser.add_argument("--attribute", default="hippocampus_area", help="of manipulate.yaml; or volume_ml")
     parser.add_argument("--along", default="weight", help="of manipulate.yaml")
     parser.add_argument("--edit_mode", default="decoded", help="of manipulate.yaml; the network's own image is judged")
     parser.add_argument("--num_volumes", type=int, help="test volumes; all by default")

@@ -8,7 +8,8 @@ the pictures say; on test pictures, which training never saw.
 - ``class_edits``: of pictures of the five other classes, edited towards a class (``to_class_mean``) with their exact
   x_T, the share that the judge takes for that class.
 - ``shape_edits``: sizes, tilt and elongation at asked values, measured on the decoded pictures by the functions that
-  made the labels (monai_diffae/datasets/mednist/measures.py): slope of measured against asked change, and mean error.
+  made the labels (monai_diffae/datasets/mednist/measures.py): slope of measured against asked change, and mean error;
+  of sizes also aimed (``max_aims``).
 - ``class_samples``: of samples of a class from 20 labels (20 others, 1,000 unlabelled), the share that the judge takes
   for it.
 - ``samples``: Frechet distance in the judge's features to as many test pictures, beside that of training pictures.
@@ -21,7 +22,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,10 +36,10 @@ from monai_diffae.checkpoints import load_weights
 from monai_diffae.data import add_labels
 from monai_diffae.datasets.mednist import CLASSES, find_mednist, write_mednist_labels
 from monai_diffae.datasets.mednist.measures import MEASURES, measure_shapes
-from monai_diffae.inferers import ConditionalLatentSampler, SamplingInferer
+from monai_diffae.inferers import ConditionalLatentSampler, ManipulationInferer, SamplingInferer
 from monai_diffae.metrics import bootstrap_intervals, frechet_distance
 from monai_diffae.metrics.evaluation import Part
-from monai_diffae.semantics import AttributeDirections, fit_few_shot
+from monai_diffae.semantics import AttributeDirections, Edit, fit_few_shot
 from monai_diffae.support.atomic_files import replacing
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "mednist_diffae"
@@ -165,44 +166,55 @@ class Bench:
 
     def shape_edits(self) -> Iterator[Row]:
         for name, (kind, asked) in ASKED.items():
-            class_name = MEASURES[name][0]
             rows = self.some_of(~self.test[name].isnan(), self.args.num_shapes)
-            z_sem, x_T = self.encoded(self.test["image"][rows])
-            before = np.array(
-                [measure_shapes(image[0].numpy(), class_name)[name] for image in self.decoded(z_sem, x_T)]
-            )
-            wanted, got = [], []
-            for value in asked:
-                if kind == "share":
-                    moved = self.directions.move_to(z_sem, name, f"{100 * value:g}%", along="pattern")
-                else:
-                    targets = self.test[name][rows] + value
-                    moved = torch.cat(
-                        [
-                            self.directions.move_to(z[None], name, float(target), along="pattern")
-                            for z, target in zip(z_sem, targets)
-                        ]
-                    )
-                images = self.decoded(moved, x_T)
-                after = np.array([measure_shapes(image[0].numpy(), class_name)[name] for image in images])
-                change = after / before - 1 if kind == "share" else after - before
-                wanted.append(np.full(len(rows), value - 1 if kind == "share" else value))
-                got.append(change)
-            asked_change, change = np.stack(wanted, axis=1), np.stack(got, axis=1)
+            yield from self.answers(name, kind, asked, rows, self.moved_shapes(name, kind, asked, rows), name)
+            if kind == "share":
+                aimed = self.aimed_shapes(name, asked, rows)
+                yield from self.answers(name, kind, asked, rows, aimed, f"{name}, {self.args.max_aims} aims")
 
-            def slope(pictures: np.ndarray, x: np.ndarray = asked_change, y: np.ndarray = change) -> float:
-                x, y = x[pictures], y[pictures]
-                known = ~np.isnan(y)
-                return float((x[known] * y[known]).sum() / (x[known] ** 2).sum())
+    def moved_shapes(self, name: str, kind: str, asked: Sequence[float], rows: torch.Tensor) -> list[torch.Tensor]:
+        """Reconstructions, and pictures with each asked value: the code has it."""
+        z_sem, x_T = self.encoded(self.test["image"][rows])
+        codes = [z_sem]
+        for value in asked:
+            own = self.test[name][rows].tolist()
+            targets = [f"{100 * value:g}%" if kind == "share" else each + value for each in own]
+            moved = [
+                self.directions.move_to(z[None], name, target, along="pattern") for z, target in zip(z_sem, targets)
+            ]
+            codes.append(torch.cat(moved))
+        return [self.decoded(z, x_T) for z in codes]
 
-            everything = np.arange(len(rows))
-            low, high = interval(slope, len(rows))
-            yield row("slope of measured against asked change", name, slope(everything), len(rows), low, high)
-            error = np.nanmean(np.abs(change - asked_change))
-            yield row(
-                "mean error", f"{name}, {'share of its own' if kind == 'share' else 'its unit'}", error, len(rows)
-            )
-            yield row("not measurable after the edit", name, float(np.isnan(change).mean()), change.size)
+    def aimed_shapes(self, name: str, asked: Sequence[float], rows: torch.Tensor) -> list[torch.Tensor]:
+        """The same, moved until the picture, encoded again, has it."""
+        ends = [f"{100 * value:g}%" for value in asked]
+        edit = Edit(name, target=ends, along="pattern", max_aims=self.args.max_aims)
+        inferer = ManipulationInferer(self.exact, self.directions, edit)
+        parts = self.test["image"][rows].to(self.device).split(24)
+        results = [inferer.predict(part, self.network) for part in parts]
+        reconstruction, edits = (torch.cat([r[key].cpu() for r in results]) for key in ("reconstruction", "edit"))
+        return [reconstruction, *edits.unbind(dim=1)]
+
+    @staticmethod
+    def answers(
+        name: str, kind: str, asked: Sequence[float], rows: torch.Tensor, pictures: Sequence[torch.Tensor], of: str
+    ) -> Iterator[Row]:
+        """Asked against measured changes."""
+        measured = np.array([[measure_shapes(x[0].numpy(), MEASURES[name][0])[name] for x in p] for p in pictures])
+        before, after = measured[:1], measured[1:]
+        change = (after / before - 1 if kind == "share" else after - before).T
+        asked_change = np.broadcast_to(np.array(asked) - (kind == "share"), change.shape)
+
+        def slope(chosen: np.ndarray) -> float:
+            known = ~np.isnan(change[chosen])
+            x, y = asked_change[chosen][known], change[chosen][known]
+            return float((x * y).sum() / (x * x).sum())
+
+        low, high = interval(slope, len(rows))
+        yield row("slope of measured against asked change", of, slope(np.arange(len(rows))), len(rows), low, high)
+        unit = "share of its own" if kind == "share" else "its unit"
+        yield row("mean error", f"{of}, {unit}", float(np.nanmean(np.abs(change - asked_change))), len(rows))
+        yield row("not measurable after the edit", of, float(np.isnan(change).mean()), change.size)
 
     def class_samples(self) -> Iterator[Row]:
         sampler, loops, regularization = (
@@ -265,6 +277,7 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--judge_images", type=int, default=20_000, help="that the judge's training sees")
     parser.add_argument("--num_edits", type=int, default=8, help="pictures a class to edit to the other classes")
     parser.add_argument("--num_shapes", type=int, default=48, help="pictures whose shape is edited")
+    parser.add_argument("--max_aims", type=int, default=6, help="of sizes, in a second measurement")
     parser.add_argument("--num_class_samples", type=int, default=60, help="of each class")
     parser.add_argument("--label_draws", type=int, default=3, help="of the 20 labels")
     parser.add_argument("--num_samples", type=int, default=500)

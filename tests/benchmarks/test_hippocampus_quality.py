@@ -46,7 +46,7 @@ def weights(tmp_path_factory):
 def test_every_row_is_measured_and_rows_of_other_models_stay(hippocampi, weights, tmp_path, monkeypatch):
     (tmp_path / "table.csv").write_text("model,of,measure,value,low,high,count\nvolumes,judge,dice,0.9,,,2\n")
     words = f"--dataset_dir {hippocampi} --ckpt_path {weights} --output_dir {tmp_path} --output {tmp_path}/table.csv"
-    words += " --judge_iterations 1 --shares 0.8 --device cpu"
+    words += " --judge_iterations 1 --shares 0.8 --device cpu --attribute volume_ml"
     monkeypatch.setattr(sys, "argv", ["x", *words.split(), "--options", json.dumps(QUICK)])
     hippocampus_quality.main()
     with open(tmp_path / "table.csv", newline="") as f:
@@ -56,7 +56,7 @@ def test_every_row_is_measured_and_rows_of_other_models_stay(hippocampi, weights
     }  # fmt: skip
     found = {(row["of"], row["measure"]): row["value"] for row in rows[1:]}
     assert {of for of, _ in found if of.startswith("volume_ml")} == {
-        f"volume_ml, {name}" for name in ("z_sem", "untrained encoder", "12 components", "size of the crop")
+        f"volume_ml, {name}" for name in ("z_sem", "untrained encoder", "8 components", "size of the crop")
     }
     assert ("volume_ml, size of the crop", "difference") in found
     assert ("anterior_share, z_sem", "seen r2") in found

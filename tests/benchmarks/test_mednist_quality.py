@@ -45,7 +45,7 @@ def test_every_section_is_measured_and_can_be_measured_again(models, tmp_path):
     data = write_pictures_like_mednist(tmp_path / "data", num_train=4)
     table = tmp_path / "edits.csv"
     words = f"--dataset_dir {data} --models {models} --output {table} --work_dir {tmp_path}/work --judge_images 32"
-    words += " --num_edits 1 --num_shapes 2 --num_class_samples 2 --label_draws 1 --num_samples 8"
+    words += " --num_edits 1 --num_shapes 2 --num_class_samples 2 --label_draws 1 --num_samples 8 --max_aims 1"
     mednist_quality.main([*words.split(), "--options", json.dumps(QUICK)])
     with open(table, newline="") as f:
         rows = list(csv.DictReader(f))
@@ -54,7 +54,7 @@ def test_every_section_is_measured_and_can_be_measured_again(models, tmp_path):
     assert found["judge", "the judge on test pictures"]["count"] == "12"
     assert found["class_edits", "100% to any"]["count"] == "30"
     slopes = {row["of"] for row in rows if row["measure"].startswith("slope")}
-    assert slopes == set(MEASURES)
+    assert slopes == {*MEASURES, "hand_size, 1 aims", "head_size, 1 aims"}
     shares = [float(row["value"]) for row in rows if row["of"].startswith("samples of any class")]
     assert sum(shares) == pytest.approx(1, abs=1e-3)
     mednist_quality.main([*words.split(), "--only", "judge", "--options", json.dumps(QUICK)])
@@ -62,29 +62,18 @@ def test_every_section_is_measured_and_can_be_measured_again(models, tmp_path):
         assert list(csv.DictReader(f)) == rows  # by the same judge
 
 
-def test_shapes_that_answer_as_asked_have_a_slope_of_one(models, tmp_path):
-    """Decoded pictures are drawn with what is asked of them in place of the network's."""
-    bench = object.__new__(mednist_quality.Bench)
-    bench.args = mednist_quality.argparse.Namespace(num_shapes=3)
-    sizes = torch.tensor([0.2, 0.25, 0.3])
+def test_shapes_that_answer_as_asked_have_a_slope_of_one():
     y, x = np.indices((64, 64)) - 31.5
 
-    def disc(size: float) -> torch.Tensor:
-        return torch.from_numpy(np.where(y**2 + x**2 < size * 64**2 / np.pi, 1.0, -1.0)).float()[None]
+    def discs(sizes: np.ndarray) -> torch.Tensor:
+        disc = [np.where(y**2 + x**2 < size * 64**2 / np.pi, 1.0, -1.0) for size in sizes]
+        return torch.from_numpy(np.stack(disc)[:, None]).float()
 
-    class Directions:
-        def move_to(self, z, name, target, along):
-            return z * (float(target[:-1]) / 100 if isinstance(target, str) else 1)
-
-    bench.directions = Directions()
-    bench.test = {name: torch.full((3,), torch.nan) for name in MEASURES} | {"hand_size": sizes}
-    bench.test |= {"image": torch.stack([disc(size) for size in sizes.tolist()])}
-    bench.encoded = lambda images: (sizes[: len(images), None], None)
-    bench.decoded = lambda z, x_T: torch.stack([disc(float(size)) for size in z[:, 0]])
-    asked = {"hand_size": mednist_quality.ASKED["hand_size"]}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mednist_quality, "ASKED", asked)
-        rows = {row["measure"]: row for row in bench.shape_edits()}
-    assert float(rows["slope of measured against asked change"]["value"]) == pytest.approx(1, abs=0.05)
-    assert float(rows["mean error"]["value"]) < 0.02
-    assert float(rows["not measurable after the edit"]["value"]) == 0
+    sizes, asked = np.array([0.2, 0.25, 0.3]), (0.8, 1.2)
+    for followed, slope in ((1.0, 1.0), (0.5, 0.5)):
+        pictures = [discs(sizes), *(discs(sizes * (1 + followed * (share - 1))) for share in asked)]
+        rows = mednist_quality.Bench.answers("hand_size", "share", asked, torch.arange(3), pictures, "discs")
+        found = {row["measure"]: float(row["value"]) for row in rows}
+        assert found["slope of measured against asked change"] == pytest.approx(slope, abs=0.05)
+        assert found["mean error"] == pytest.approx(0.2 * (1 - followed), abs=0.02)
+        assert found["not measurable after the edit"] == 0

@@ -198,9 +198,15 @@ def test_a_table_that_is_not_there_is_an_error(case, tmp_path):
     assert not (tmp_path / "out" / "metrics.csv").exists()
 
 
-def test_typicality_is_fitted_and_stands_in_every_table_of_codes(case, tmp_path):
+@pytest.fixture
+def without_masks(case) -> tuple:
+    """For workflows that take no labels."""
     bundle, root, options = case
-    options = {k: v for k, v in options.items() if k not in ("masks", "mask_labels", "shown_by")}
+    return bundle, root, {k: v for k, v in options.items() if k not in ("masks", "mask_labels", "shown_by")}
+
+
+def test_typicality_is_fitted_and_stands_in_every_table_of_codes(without_masks, tmp_path):
+    bundle, root, options = without_masks
     run(
         bundle,
         "fit_typicality",
@@ -228,8 +234,8 @@ def test_typicality_is_fitted_and_stands_in_every_table_of_codes(case, tmp_path)
     assert sorted(found) == pytest.approx(expected, abs=1.01 * 100 / (count + 1))  # equal codes differ by rounding
 
 
-def test_a_classifier_in_torchscript_is_explained(case, tmp_path):
-    bundle, root, options = case
+def test_a_classifier_in_torchscript_is_explained(without_masks, tmp_path):
+    bundle, root, options = without_masks
 
     class Bright(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -237,7 +243,6 @@ def test_a_classifier_in_torchscript_is_explained(case, tmp_path):
             return torch.stack([-level, level], dim=1) * 50.0
 
     torch.jit.script(Bright()).save(str(tmp_path / "classifier.ts"))
-    options = {k: v for k, v in options.items() if k not in ("masks", "mask_labels", "shown_by")}
     few = {"num_inference_steps": 2, "inversion": "explicit", "num_images": 3, "num_steps": 2, "max_aims": 2}
     run(
         bundle,

@@ -64,7 +64,10 @@ def test_volume_is_fitted_on_training_subjects_and_moved(hippocampi, trained, tm
     options = {"dataset_dir": str(hippocampi), "ckpt_path": str(trained / "models" / "model.pt"), **FEW_STEPS}
     options["num_slices"] = 8
     run("inference", "fit_attributes", **options, output_dir=str(tmp_path))
-    assert list(AttributeDirections.load(tmp_path / "attributes.pt").names) == ["volume_ml", "anterior_share"]
+    directions = AttributeDirections.load(tmp_path / "attributes.pt")
+    assert list(directions.names) == ["volume_ml", "anterior_share", "hippocampus_area"]
+    count = {name: directions.summaries[name].row()["labels"] for name in directions.names}
+    assert count["hippocampus_area"] > count["volume_ml"]  # 0 of slices that do not show it
     with open(tmp_path / "labels.csv") as f:
         rows = list(csv.DictReader(f))
     assert {int(row["subject"]) for row in rows} <= listed_subjects("train")

@@ -21,12 +21,12 @@ BUNDLE = REPOSITORY / "bundles" / "mednist_diffae"
 CONFIGS = BUNDLE / "configs"
 
 
-run = functools.partial(workflows.run, BUNDLE, **workflows.TINY)
-
-
 @pytest.fixture(scope="module")
 def mednist(tmp_path_factory) -> Path:
     return write_pictures_like_mednist(tmp_path_factory.mktemp("data"))
+
+
+run = functools.partial(workflows.run, BUNDLE, **workflows.TINY)
 
 
 @pytest.fixture(scope="module")

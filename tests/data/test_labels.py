@@ -8,7 +8,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from monai_diffae.data import LabelsWhereShownd, MaskToLabeld, add_labels
+from monai_diffae.data import LabelsWhereShownd, MaskAread, MaskToLabeld, add_labels
 
 TABLE = "subject,file,lesion,age\none,images/a.nii,1,71.5\ntwo,images/b.nii,0,33\nthree,images/unused.nii,0,1\n"
 
@@ -211,3 +211,13 @@ def test_files_are_found_under_other_spellings(folder, cell):
     (folder / "labels.csv").write_text(f"file,age\n{cell},5\n", encoding="utf-8")
     (item,) = add_labels([{"image": str(folder / "sub" / name)}], folder / "labels.csv", ["age"])
     assert item["age"] == 5
+
+
+@pytest.mark.parametrize("kind", [torch.Tensor, MetaTensor])
+def test_the_area_of_a_mask_is_a_label(kind):
+    item = {"organ_mask": kind(mask(3)), "area": 7.0}
+    result = MaskAread({"area": "organ_mask", "other": "organ_mask"})(item)
+    assert (result["area"], result["other"], item["area"]) == (3.0, 3.0, 7.0)
+    assert MaskAread({})(item) == item
+    with pytest.raises(ValueError, match="no mask 'organ_mask' of an item, whose area is to be 'area'"):
+        MaskAread({"area": "organ_mask"})({})
