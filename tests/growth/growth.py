@@ -5,7 +5,7 @@
     python tests/growth/growth.py encoding --slices 20000
     python tests/growth/growth.py folders --images 1000 50000
 
-Each writes its row into ``tests/growth/results/growth.csv``.
+Each writes its row into ``tests/growth/results/growth.csv``, or another ``--table`` (before the word).
 """
 
 from __future__ import annotations
@@ -139,6 +139,7 @@ def _encoding(bundle: Path, home: Path, data: Path, **options: object) -> Config
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Growth of memory and time.")
+    parser.add_argument("--table", type=Path, default=TABLE)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("training").add_argument("--iterations", type=int, default=2000)
     commands.add_parser("encoding").add_argument("--slices", type=int, default=20_000)
@@ -147,13 +148,13 @@ def main() -> None:
     torch.set_num_threads(1)
     work = {"training": training, "encoding": encoding, "folders": folders}[given.command]
     rows = []
-    if TABLE.exists():
-        with open(TABLE, newline="") as f:
+    if given.table.exists():
+        with open(given.table, newline="") as f:
             rows = list(csv.DictReader(f))
-    (amount,) = (value for name, value in vars(given).items() if name != "command")
+    (amount,) = (value for name, value in vars(given).items() if name not in ("command", "table"))
     for new in work(amount):
         rows = [old for old in rows if (old["what"], old["count"]) != (new["what"], str(new["count"]))] + [new]
-        with open(TABLE, "w", newline="") as f:
+        with open(given.table, "w", newline="") as f:
             table = csv.DictWriter(f, fieldnames=COLUMNS)
             table.writeheader()
             table.writerows(rows)
