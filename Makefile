@@ -42,7 +42,7 @@ bundles: install
 
 # The numbers in docs/metrics.csv of the bundles with weights, and pages about them in evaluation/
 EVALUATE = $(BIN)/python -m monai_diffae evaluate
-BRAINS = $(BIN)/python -m monai_diffae.datasets.brain_slices --spacing 3
+BRAINS = $(BIN)/python -m monai_diffae.datasets.brain_slices --spacing 3 --lesions balls
 evaluate: install
 	$(EVALUATE) natural_images_diffae --output_dir evaluation/natural_images_diffae --device $(DEVICE) \
 	  --num_images 32 --num_samples 32 --step_counts "[20,50]"

@@ -32,7 +32,7 @@ def device(request: pytest.FixtureRequest) -> str:
 def generated_brains(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three subjects of the generator with 4 mm voxels, all with a lesion. Not to be changed."""
     folder = tmp_path_factory.mktemp("generated_brains")
-    generate_brain_slices(folder, num_subjects=3, seed=7, spacing=4.0, lesion_fraction=1.0)
+    generate_brain_slices(folder, num_subjects=3, seed=7, spacing=4.0, lesion_fraction=1.0, lesions="balls")
     return folder
 
 

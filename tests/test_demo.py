@@ -176,7 +176,7 @@ def test_command_line_help_states_the_options(capsys, monkeypatch):
 @pytest.mark.slow
 def test_the_demo_goes_from_images_to_a_page(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # which the bundles replace
-    generate_brain_slices(tmp_path / "data", num_subjects=2, seed=2000, spacing=4.0)
+    generate_brain_slices(tmp_path / "data", num_subjects=2, seed=2000, spacing=4.0, lesions="balls")
     few_steps = {"num_inference_steps": 5, "num_inversion_steps": 5, "progress": False}
     page = make_demo(BUNDLES, tmp_path, num_subjects=2, **few_steps)
     assert page == tmp_path / "index.html"

@@ -84,7 +84,7 @@ set_determinism(seed=0)
 # in MNI space).
 
 # %%
-subjects = (draw_factors(seed=3000, index=index) for index in range(100))
+subjects = (draw_factors(seed=3000, index=index, lesions="balls") for index in range(100))
 for index, factors in enumerate([f for f in subjects if f.lesion_center[0] < 0][:4]):
     for lesion in (False, True):
         image, _ = render_subject(dataclasses.replace(factors, lesion=lesion))

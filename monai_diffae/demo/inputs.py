@@ -38,7 +38,7 @@ _NUM_HIPPOCAMPI = 2  # real ones
 def make_brains(dataset_dir: Path, num_subjects: int) -> None:
     """Generated volumes of a seed of their own, and the untouched template; what is there is used again."""
     if not (dataset_dir / "labels.csv").exists():
-        generate_brain_slices(dataset_dir, num_subjects=num_subjects, seed=_HELD_OUT_SEED)
+        generate_brain_slices(dataset_dir, num_subjects, seed=_HELD_OUT_SEED, lesions="balls")  # as the weights know
     template_file = dataset_dir / "images" / "mni152_template.nii.gz"
     if not template_file.exists():
         _template().to_filename(template_file)

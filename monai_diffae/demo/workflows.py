@@ -102,9 +102,15 @@ WORKFLOWS = (
         "manipulation",
         "Hippocampi: at 80 and 120 % of their volume",
         "Sagittal slices around the left and the right hippocampus of the MNI152 template, the mean of many brains, or "
-        "with HIPPOCAMPUS=DIR of two test volumes of Task04_Hippocampus. z_sem is moved along the direction of the "
-        "volume; x_T is kept.",
-        {"attribute": "volume_ml", "target": ["80%", "120%"], "num_slices": 4, "max_rows": 6},
+        "with HIPPOCAMPUS=DIR of two test volumes of Task04_Hippocampus. The area in each slice is brought to "
+        "that share of its own along the pattern in z_sem; x_T is kept.",
+        {
+            "attribute": "hippocampus_area",
+            "along": "pattern",
+            "target": ["80%", "120%"],
+            "num_slices": 4,
+            "max_rows": 6,
+        },
     ),
     Workflow(
         "reconstruction",

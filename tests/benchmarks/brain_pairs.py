@@ -27,7 +27,7 @@ def write_variants(folder: Path, num_subjects: int) -> None:
     if (folder / "labels.csv").exists():
         return
     subjects = []
-    for factors in (draw_factors(SEED, index) for index in range(num_subjects)):
+    for factors in (draw_factors(SEED, index, lesions="balls") for index in range(num_subjects)):
         variants = {"with": {"lesion": True}, "without": {"lesion": False}}
         variants |= {f"{mm:g}mm": {"lesion": False, "ventricle_enlargement_mm": mm} for mm in LEVELS_MM}
         subjects += [
@@ -64,11 +64,11 @@ def load_places(parser: ConfigParser, folder: Path, num_subjects: int, num_slice
     for item in parser.get_parsed_content("dataset"):
         subject, variant = Path(item["image"].meta["filename_or_obj"]).name.removesuffix(".nii.gz").split("_")
         slices.setdefault((subject, variant), {})[int(item["slice"])] = item
-    centers = [draw_factors(SEED, index).lesion_center for index in range(3000)]
+    centers = [draw_factors(SEED, index, lesions="balls").lesion_center for index in range(3000)]
     trees = {"left": cKDTree([c for c in centers if c[0] < 0]), "right": cKDTree([c for c in centers if c[0] > 0])}
     places = []
     for index in range(num_subjects):
-        factors = draw_factors(SEED, index)
+        factors = draw_factors(SEED, index, lesions="balls")
         side = "right" if factors.lesion_center[0] > 0 else "left"
         of_subject = {variant: s for (subject, variant), s in slices.items() if subject == factors.subject}
         through = [k for k, s in of_subject["with"].items() if (s["lesion_mask"] > 0.5).sum() >= MIN_LESION_PIXELS]

@@ -59,7 +59,7 @@ def main() -> None:
     arguments.add_argument("--output", type=Path, help="the bundle's docs/typicality.csv by default")
     args = arguments.parse_args()
     if not args.known_dir.exists():
-        generate_brain_slices(args.known_dir, num_subjects=10, seed=2000)
+        generate_brain_slices(args.known_dir, num_subjects=10, seed=2000, lesions="balls")
     typicality = LatentTypicality.load(args.typicality_path or args.bundle_root / "models" / "typicality.pt")
     parser = ConfigParser()
     parser.read_config(args.bundle_root / "configs" / "inference.yaml")

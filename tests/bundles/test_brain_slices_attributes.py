@@ -31,7 +31,7 @@ def run(overlay: str, **overrides) -> ConfigWorkflow:
 @pytest.fixture(scope="module")
 def brains(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("brains")
-    generate_brain_slices(folder, num_subjects=SUBJECTS, seed=7, spacing=4.0)
+    generate_brain_slices(folder, num_subjects=SUBJECTS, seed=7, spacing=4.0, lesions="balls")
     return folder
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from monai_diffae.datasets.brain_slices.lesions import LESIONS
 from monai_diffae.datasets.brain_slices.subjects import (
     INTENSITY_SCALE,
     SubjectFactors,
@@ -41,6 +42,8 @@ def _write_subject(output_dir: Path, factors: SubjectFactors, spacing: float) ->
         "lesion": int(factors.lesion),
         "lesion_volume_ml": round(float(lesion.sum()) * spacing**3 / 1000, 3),
         "lesion_side": side,
+        "lesion_shape": factors.lesion_shape if factors.lesion else "none",
+        "lesion_brighter": int((factors.lesion_intensity or 0) > 0.9) if factors.lesion else None,  # than all tissue
         # Against no lesion, so that a direction towards a lesion on the left is not one away from the right.
         "lesion_left": {"left": 1, "none": 0}.get(side),
         "lesion_right": {"right": 1, "none": 0}.get(side),
@@ -57,6 +60,7 @@ def generate_brain_slices(
     lesion_fraction: float = 0.5,
     spacing: float = 2.0,
     num_workers: int | None = None,
+    lesions: str = "varied",
 ) -> Path:
     """Write a data set of ``num_subjects`` volumes; see the package's docstring for what it holds.
 
@@ -69,12 +73,13 @@ def generate_brain_slices(
         lesion_fraction: expected share of subjects with a lesion, in [0, 1].
         spacing: voxel size in mm, the same in all directions.
         num_workers: processes, 0 for none but this one; ``None`` for one a core, or for a few subjects none.
+        lesions: ``varied`` or ``balls``, see :func:`draw_factors`.
 
     Returns:
         Path of ``labels.csv``, written last: where it exists, the data set is complete.
 
     Raises:
-        ValueError: for numbers out of range.
+        ValueError: for numbers out of range and other lesions.
         FileExistsError: if ``output_dir`` holds a data set already.
     """
     if num_subjects < 1 or not 0 <= lesion_fraction <= 1 or not 0.5 <= spacing <= 4:
@@ -83,7 +88,7 @@ def generate_brain_slices(
             f"got {num_subjects}, {lesion_fraction} and {spacing}."
         )
     labels_file_of_new(output_dir)  # before anything is drawn
-    factors = [draw_factors(seed, index, lesion_fraction) for index in range(num_subjects)]
+    factors = [draw_factors(seed, index, lesion_fraction, lesions) for index in range(num_subjects)]
     return write_brain_slices(output_dir, factors, spacing, num_workers)
 
 
@@ -136,6 +141,12 @@ def main() -> None:
     parser.add_argument("--num_subjects", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--lesion_fraction", type=float, default=0.5)
+    parser.add_argument(
+        "--lesions",
+        choices=LESIONS,
+        default="varied",
+        help="varied: several shapes, sizes, places, darker and brighter; balls: dark ones beside the ventricles",
+    )
     parser.add_argument("--spacing", type=float, default=2.0, help="voxel size in mm")
     parser.add_argument(
         "--num_workers",

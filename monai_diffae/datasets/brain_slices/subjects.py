@@ -20,6 +20,7 @@ from monai.transforms import (
 )
 from monai.utils import optional_import
 
+from monai_diffae.datasets.brain_slices.lesions import LESIONS, Lesion, draw_lesion, tissue_centers
 from monai_diffae.support.randomness import derive_seed
 
 __all__ = ["INTENSITY_SCALE", "SubjectFactors", "draw_factors", "render_subject", "render_ventricles"]
@@ -36,13 +37,15 @@ class SubjectFactors:
 
     Args:
         subject: name, e.g. ``sub-0007``.
-        lesion: whether the simulated white matter lesion is there.
+        lesion: whether the simulated lesion is there.
         lesion_center: its centre in the template, mm in MNI space (x grows to the right); also drawn without lesion.
         lesion_radius_mm: its radius before it is roughened and deformed.
         ventricle_enlargement_mm: outward shift of the wall of the lateral ventricles.
         head_scale: size relative to the template.
         contrast: gamma applied to the intensities; above 1 darkens grey matter.
         seed: of what has no column: rotation, deformation, lesion outline, bias field and noise.
+        lesion_shape: see :class:`~monai_diffae.datasets.brain_slices.lesions.Lesion`.
+        lesion_intensity: likewise; above 0.9 it is brighter than all tissue.
     """
 
     subject: str
@@ -53,13 +56,15 @@ class SubjectFactors:
     head_scale: float
     contrast: float
     seed: int
+    lesion_shape: str = "ball"
+    lesion_intensity: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class _Template:
     image: torch.Tensor  # (1, X, Y, Z), intensities in [0, 1]
     affine: np.ndarray
-    lesion_centers: np.ndarray  # (N, 3), mm
+    lesion_centers: dict[str, np.ndarray]  # (N, 3), mm, of each kind of lesions
     ventricles: torch.Tensor  # (1, X, Y, Z), 1 in the fluid of the lateral ventricles, else 0
     ventricle_outward: torch.Tensor  # (3, X, Y, Z), unit normals times a decay with the distance from the wall
 
@@ -93,16 +98,33 @@ def _load_template() -> _Template:
     # Beside the lateral ventricles, where lesions of small vessels are most frequent.
     beside = (abs(x) > 16) & (abs(x) < 32) & (y > -20) & (y < 20) & (z > 8) & (z < 32)
     deep_white = ndimage.binary_erosion(white > 0.8, iterations=3) & beside
-    centers = np.argwhere(deep_white & (distance > 5)) + affine[:3, 3]
+    centers = {
+        "balls": np.argwhere(deep_white & (distance > 5)) + affine[:3, 3],
+        "varied": tissue_centers(image > 0.05, affine, distance),
+    }
     fluid = torch.from_numpy(ventricles.astype(np.float32))
     return _Template(torch.from_numpy(image)[None], affine, centers, fluid[None], torch.from_numpy(normals * decay))
 
 
-def draw_factors(seed: int, index: int, lesion_fraction: float = 0.5) -> SubjectFactors:
-    """The factors of subject ``index`` of the data set ``seed``; a function of its arguments only."""
+def draw_factors(seed: int, index: int, lesion_fraction: float = 0.5, lesions: str = "varied") -> SubjectFactors:
+    """The factors of subject ``index`` of the data set ``seed``; a function of its arguments only.
+
+    Args:
+        seed: of the data set.
+        index: of the subject.
+        lesion_fraction: expected share of subjects with a lesion, in [0, 1].
+        lesions: ``varied``: several shapes and sizes, darker or brighter than the tissue, in grey and white matter. Or
+            ``balls``, those of version 0.1: dark balls in the deep white matter beside the ventricles, which a linear
+            function of the pixels finds. The rest of the subject is the same.
+
+    Raises:
+        ValueError: for other lesions.
+    """
+    if lesions not in LESIONS:
+        raise ValueError(f"lesions must be one of {', '.join(LESIONS)}, got {lesions!r}.")
     random = np.random.default_rng(derive_seed(seed, index))
-    centers = _load_template().lesion_centers
-    return SubjectFactors(
+    centers = _load_template().lesion_centers["balls"]
+    factors = SubjectFactors(
         subject=f"sub-{index:04d}",
         lesion=bool(random.random() < lesion_fraction),
         lesion_center=tuple(float(c) for c in centers[random.integers(len(centers))]),
@@ -112,19 +134,35 @@ def draw_factors(seed: int, index: int, lesion_fraction: float = 0.5) -> Subject
         contrast=float(random.uniform(0.8, 1.3)),
         seed=derive_seed(seed, index, 1),
     )
+    return _with_varied_lesion(factors, derive_seed(seed, index, 2)) if lesions == "varied" else factors
+
+
+def _with_varied_lesion(factors: SubjectFactors, seed: int) -> SubjectFactors:
+    random = np.random.default_rng(seed)
+    centers = _load_template().lesion_centers["varied"]
+    center = tuple(float(c) for c in centers[random.integers(len(centers))])
+    lesion = draw_lesion(random)
+    return dataclasses.replace(
+        factors,
+        lesion_center=center,
+        lesion_radius_mm=lesion.radius_mm,
+        lesion_shape=lesion.shape,
+        lesion_intensity=lesion.intensity,
+    )
 
 
 def _lesion_weight(factors: SubjectFactors, template: _Template) -> torch.Tensor:
-    """Share of lesion in every voxel, (1, X, Y, Z): a ball with a rough outline and a soft edge of about 1 mm."""
+    """Share of lesion in every voxel, (1, X, Y, Z): a shape with a rough outline and a soft edge of about 1 mm."""
     shape = template.image.shape[1:]
     voxel = [torch.arange(n, dtype=torch.float32) + float(o) for n, o in zip(shape, template.affine[:3, 3])]
     offsets = [axis - c for axis, c in zip(voxel, factors.lesion_center)]
-    radius = torch.sqrt(sum(o**2 for o in torch.meshgrid(*offsets, indexing="ij")))
+    depth = Lesion(factors.lesion_shape, factors.lesion_radius_mm).depth_mm(offsets, factors.seed)
     generator = torch.Generator().manual_seed(factors.seed)
     rough = torch.nn.functional.interpolate(
         torch.randn((1, 1, *(n // 6 for n in shape)), generator=generator), size=shape, mode="trilinear"
     )[0, 0]
-    return torch.sigmoid((factors.lesion_radius_mm + 1.5 * rough - radius) / 0.7)[None]
+    roughness = 1.5 if factors.lesion_shape == "ball" else 0.5  # mm; the others have thin parts
+    return torch.sigmoid((depth + roughness * rough) / 0.7)[None]
 
 
 def _with_enlarged_ventricles(image: torch.Tensor, factors: SubjectFactors, template: _Template) -> torch.Tensor:
@@ -173,7 +211,8 @@ def render_subject(factors: SubjectFactors, spacing: float = 2.0) -> tuple[MetaT
     image = _with_enlarged_ventricles(template.image, factors, template)
     lesion = _lesion_weight(factors, template) if factors.lesion else torch.zeros_like(image)
     lesion = lesion * (image > 0.05)
-    image = image * (1 - lesion) + 0.2 * lesion  # darker than the fluid of the ventricles
+    if factors.lesion_intensity is None:
+        image = image * (1 - lesion) + 0.2 * lesion  # darker than the fluid of the ventricles
     both = _resampled(torch.cat([image, lesion]), template, spacing)
 
     deformed = _deformed({"image": both[:1], "lesion": both[1:]}, factors, spacing)
@@ -182,7 +221,10 @@ def render_subject(factors: SubjectFactors, spacing: float = 2.0) -> tuple[MetaT
 
     bias = RandBiasField(prob=1.0, degree=3, coeff_range=(-0.08, 0.08)).set_random_state(factors.seed)
     noise = RandRicianNoise(prob=1.0, std=0.02, sample_std=False).set_random_state(factors.seed)
-    image = noise(bias(AdjustContrast(gamma=factors.contrast)(image))) * brain
+    image = AdjustContrast(gamma=factors.contrast)(image)
+    if factors.lesion_intensity is not None:  # the contrast depends on the extremes: a bright lesion would change it
+        image = image * (1 - lesion) + factors.lesion_intensity * lesion
+    image = noise(bias(image)) * brain
     return image, (lesion > 0.5).float()
 
 
