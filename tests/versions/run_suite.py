@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 SHOWN = ("torch", "monai", "monai-weekly", "numpy", "pytorch-ignite", "scipy", "scikit-learn")
 EXTRAS = "demo,dicom,itk,nrrd,train,test"  # what its tests cannot do without; those of other extras are skipped
-COLUMNS = ("date", "versions", "python", *SHOWN, "result")
+COLUMNS = ("date", "versions", "python", *SHOWN, "tests", "result")
 
 
 def environment(folder: Path, versions: Path) -> str:
@@ -56,9 +56,10 @@ def installed(folder: Path) -> dict[str, str]:
     return {name: found.get(name, "") for name in SHOWN}
 
 
-def suite(folder: Path, jobs: str) -> str:
+def suite(folder: Path, jobs: str, tests: list[str]) -> str:
     """Its last line, such as "1200 passed, 3 skipped in 900 s"."""
     command = [str(folder / "bin" / "python"), "-m", "pytest", "-q", "-n", jobs, "--dist", "loadfile", "-m", "not slow"]
+    command += tests
     done = subprocess.run(
         command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
     )
@@ -72,10 +73,12 @@ def main() -> int:
     parser.add_argument("--venv", type=Path, required=True)
     parser.add_argument("--table", type=Path, required=True)
     parser.add_argument("--jobs", default="auto")
+    parser.add_argument("--tests", nargs="*", default=[], help="files and folders; all by default")
     given = parser.parse_args()
     problem = environment(given.venv, given.versions.resolve())
-    result = f"not run: {problem}" if problem else suite(given.venv, given.jobs)
+    result = f"not run: {problem}" if problem else suite(given.venv, given.jobs, given.tests)
     row = {"date": datetime.date.today().isoformat(), "versions": given.versions.stem, "result": result}
+    row["tests"] = " ".join(given.tests) or "all"
     row |= {"python": sys.version.split()[0]} | installed(given.venv)
     rows = []
     if given.table.exists():
