@@ -37,7 +37,7 @@ def pictures(notebook: nbformat.NotebookNode) -> list[str]:
 
 
 def test_there_are_tutorials():
-    assert [script.stem.split("_")[0] for script in SCRIPTS] == ["01", "02", "03"]
+    assert [script.stem.split("_")[0] for script in SCRIPTS] == ["01", "02", "03", "04"]
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
