@@ -15,7 +15,6 @@ from hippocampi import write_hippocampi
 TUTORIALS = Path(__file__).parents[1] / "tutorials"
 executing = runpy.run_path(str(TUTORIALS / "execute.py"))
 execute, is_of_people, without_pictures = (executing[name] for name in ("execute", "is_of_people", "without_pictures"))
-HIPPOCAMPUS_MODELS = TUTORIALS.parent / "bundles" / "hippocampus_mri_diffae" / "models"
 SCRIPTS = sorted(TUTORIALS.glob("[0-9]*.py"))
 
 
@@ -97,8 +96,6 @@ def data_directory(tmp_path, monkeypatch):
 @pytest.mark.usefixtures("data_directory")
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
 def test_notebooks_run(script):
-    if script.stem.startswith("03") and not (HIPPOCAMPUS_MODELS / "model.pt").exists():
-        pytest.skip(f"{HIPPOCAMPUS_MODELS} has no weights")
     notebook = execute(script)
     of_people = is_of_people(notebook)
     assert of_people == (script.stem[:2] in ("03", "04"))
