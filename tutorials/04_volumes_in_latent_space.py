@@ -191,7 +191,8 @@ weights |= smaller_patches
 fitted = run("inference", "latent_space", "fit_attributes", attributes=["volume_ml"], **weights)
 with open(fitted / "attributes.csv", newline="") as f:
     for row in csv.DictReader(f):
-        print(f"R^2 of {row['attribute']} from z_sem, cross-validated on training subjects: {float(row['r2']):.2f}")
+        r2 = float(row["r2"] or "nan")  # NaN for too few subjects
+        print(f"R^2 of {row['attribute']} from z_sem, cross-validated on training subjects: {r2:.2f}")
 (output_dir / "edited.csv").write_text(f"image\n{test[0]['image']}\n")
 edits = run(
     "inference",

@@ -26,6 +26,12 @@ def test_the_committed_table_shows_no_growth():
     assert all(float(row["growth in %"]) < 5 for row in measured.values())
 
 
+def test_the_committed_table_shows_a_cost_that_is_linear_in_files():
+    table = {int(r["count"]): r for r in rows(HERE / "results" / "growth.csv") if r["microseconds an image"]}
+    few, many = (float(table[count]["microseconds an image"]) for count in (1000, 50000))
+    assert many < 1.5 * few
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("words", [("training", "--iterations", "200"), ("encoding", "--slices", "2000")])
 def test_memory_does_not_grow(words, tmp_path):
