@@ -149,6 +149,15 @@ def test_edits_are_judged_by_a_classifier_of_images(make_bench):
     torch.testing.assert_close(found.galleries[0].images[0][2], expected[0], rtol=0, atol=1e-3)
 
 
+def test_edited_images_are_drawn_from_all_that_have_the_label(make_bench):
+    bench = make_bench(num_images=None)
+    bench.chosen["size"][:20] = np.nan  # of pictures sorted by class, the first have none
+    section = EditingSection(bench, lambda: None, Judge(bench), num_images=3)
+    assert section._edited("size").tolist() == [20, 22, 23]
+    assert section._edited("bright").tolist() == [0, 12, 23]
+    assert section._edited("unknown").tolist() == [0, 12, 23]
+
+
 def test_edits_without_directions_are_skipped(make_bench):
     def none():
         raise FileNotFoundError("There are no attribute directions")

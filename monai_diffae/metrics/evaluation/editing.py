@@ -28,7 +28,7 @@ class EditingSection:
         judge: tells attributes of images.
         strengths: amounts of :meth:`~monai_diffae.semantics.AttributeDirections.move`, below and above 0.
         names: attributes to edit; ``None`` for those that the judge tells.
-        num_images: to edit, of the chosen ones.
+        num_images: to edit for each attribute, evenly spaced among the chosen ones that have a label of it.
         mask_key: of items, a mask outside of which edits should change nothing.
 
     Raises:
@@ -86,8 +86,9 @@ class EditingSection:
 
     def _edit(self, found: Findings, directions: AttributeDirections, network: torch.nn.Module, name: str) -> None:
         bench, codes = self.bench, self.bench.codes()
-        count = min(self.num_images, len(codes["z_sem"]))
-        z_sem, x_T, plain = (codes[key][:count] for key in ("z_sem", "x_T", "reconstruction"))
+        rows = self._edited(name)
+        count = len(rows)
+        z_sem, x_T, plain = (codes[key][rows] for key in ("z_sem", "x_T", "reconstruction"))
         decode = DecodingInferer(bench.inferer)
         moved = [directions.move(z_sem, name, strength) for strength in self.strengths]
         edits = [
@@ -123,11 +124,11 @@ class EditingSection:
         outside = directions.extrapolation(name, scores)
         if not outside.isnan().any():
             found.measures.append(Measure.over_images("extrapolation", of, outside.flatten(), "standard deviations"))
-        self._outside_mask(found, of, plain, edits[-1])
+        self._outside_mask(found, of, rows, plain, edits[-1])
         titles = ["reconstruction" if s == 0 else f"{name} {s:+g}" for s in self.strengths_with_zero]
-        rows = range(min(_SHOWN, count))
+        shown = range(min(_SHOWN, count))
         found.galleries.append(
-            Gallery(f"edits of {name}", titles, [[edit[i] for edit in edits] for i in rows], [""] * len(rows))
+            Gallery(f"edits of {name}", titles, [[edit[i] for edit in edits] for i in shown], [""] * len(shown))
         )
         found.curves.append(
             Curve(
@@ -140,14 +141,25 @@ class EditingSection:
             )
         )
 
+    def _edited(self, name: str) -> np.ndarray:
+        """Images are sorted by file, often by class: the first ones would show one class alone."""
+        labels = self.bench.chosen.get(name)
+        known = np.arange(len(self.bench.chosen["image"]))
+        if labels is not None and not np.isnan(labels).all():
+            known = np.flatnonzero(~np.isnan(labels))
+        return known[np.unique(np.linspace(0, len(known) - 1, min(self.num_images, len(known))).round().astype(int))]
+
     @property
     def strengths_with_zero(self) -> list[float]:
         """In ascending order; 0 is the reconstruction."""
         return sorted({*self.strengths, 0.0})
 
-    def _outside_mask(self, found: Findings, of: str, plain: torch.Tensor, edit: torch.Tensor) -> None:
+    def _outside_mask(
+        self, found: Findings, of: str, rows: np.ndarray, plain: torch.Tensor, edit: torch.Tensor
+    ) -> None:
         ratios = []
-        for item, before, after in zip(self.bench.chosen["items"], plain, edit):
+        items = [self.bench.chosen["items"][row] for row in rows]
+        for item, before, after in zip(items, plain, edit):
             mask = item.get(self.mask_key)
             if mask is None or not (mask > 0.5).any() or bool((mask > 0.5).all()):
                 continue
