@@ -20,16 +20,7 @@ from monai_diffae.data import find_volumes
 from monai_diffae.datasets import generate_brain_slices
 from monai_diffae.datasets.hippocampus.subject_lists import listed_subjects, subject_of
 from monai_diffae.datasets.mednist.name_lists import listed_names
-from monai_diffae.demo import make_demo
-from monai_diffae.demo.inputs import (
-    list_hippocampi,
-    list_mednist,
-    make_brains,
-    make_digits,
-    make_few_digits,
-    make_scans,
-    make_template_hippocampi,
-)
+from monai_diffae.demo import inputs, make_demo
 from monai_diffae.demo.page import write_page
 from monai_diffae.demo.run import _read_metrics, main
 from monai_diffae.demo.workflows import WORKFLOWS
@@ -40,7 +31,7 @@ BUNDLES = Path(__file__).parents[1] / "bundles"
 def test_volumes_that_are_there_are_used_again_and_get_the_template(tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "labels.csv").write_text("file\n")
-    make_brains(tmp_path, num_subjects=8)
+    inputs.make_brains(tmp_path, num_subjects=8)
     assert (tmp_path / "labels.csv").read_text() == "file\n"
     (found,) = find_volumes(tmp_path)
     template = nib.load(found["image"])
@@ -49,14 +40,14 @@ def test_volumes_that_are_there_are_used_again_and_get_the_template(tmp_path):
     assert nib.aff2axcodes(template.affine) == ("R", "A", "S")
     assert 1000 < (np.asarray(template.dataobj) > 0).sum() / 1000 < 2500  # ml of brain
     before = Path(found["image"]).stat().st_mtime_ns
-    make_brains(tmp_path, num_subjects=8)
+    inputs.make_brains(tmp_path, num_subjects=8)
     assert Path(found["image"]).stat().st_mtime_ns == before
 
 
 def test_digits_are_one_of_each_class_and_few_of_them_have_labels(tmp_path):
-    make_digits(tmp_path / "digits")
+    inputs.make_digits(tmp_path / "digits")
     assert sorted(path.name for path in (tmp_path / "digits").iterdir()) == [f"digit-{k}.png" for k in range(10)]
-    make_few_digits(tmp_path / "few", digit=3)
+    inputs.make_few_digits(tmp_path / "few", digit=3)
     with open(tmp_path / "few" / "labels.csv", newline="") as f:
         rows = list(csv.DictReader(f))
     assert [row["label"] for row in rows] == ["1"] * 10 + ["0"] * 10
@@ -70,7 +61,7 @@ def test_digits_are_one_of_each_class_and_few_of_them_have_labels(tmp_path):
 
 
 def test_real_images_are_those_of_pydicom_or_of_mednist(tmp_path):
-    make_scans(tmp_path / "scans")
+    inputs.make_scans(tmp_path / "scans")
     pictures = {path.name: Image.open(path) for path in (tmp_path / "scans").iterdir()}
     assert {name: (picture.size, picture.mode) for name, picture in pictures.items()} == {
         "ct.png": ((128, 128), "L"),
@@ -80,14 +71,14 @@ def test_real_images_are_those_of_pydicom_or_of_mednist(tmp_path):
     for name in sorted(listed_names("test")):
         (tmp_path / "MedNIST" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "MedNIST" / name).touch()
-    list_mednist(tmp_path, tmp_path / "some" / "list.csv")
+    inputs.list_mednist(tmp_path, tmp_path / "some" / "list.csv")
     with open(tmp_path / "some" / "list.csv", newline="") as f:
         kinds = [Path(row["image"]).parent.name for row in csv.DictReader(f)]
     assert kinds == ["Hand"] * 2 + ["HeadCT"] * 2 + ["CXR"] * 2 + ["AbdomenCT"] * 2
 
 
 def test_hippocampi_are_those_of_the_template_or_real_ones(tmp_path):
-    make_template_hippocampi(tmp_path / "template")
+    inputs.make_template_hippocampi(tmp_path / "template")
     left, right = (nib.load(item["image"]) for item in find_volumes(tmp_path / "template"))
     for crop, sign in ((left, -1), (right, 1)):
         assert nib.aff2axcodes(crop.affine) == ("R", "A", "S")
@@ -99,7 +90,7 @@ def test_hippocampi_are_those_of_the_template_or_real_ones(tmp_path):
     mirrored = np.asarray(left.dataobj)[::-1]  # the template is symmetric
     assert np.corrcoef(mirrored.ravel(), np.asarray(right.dataobj).ravel())[0, 1] > 0.9
     write_hippocampi(tmp_path / "real", num_test=2)
-    list_hippocampi(tmp_path / "real", tmp_path / "list.csv")
+    inputs.list_hippocampi(tmp_path / "real", tmp_path / "list.csv")
     with open(tmp_path / "list.csv", newline="") as f:
         numbers = [subject_of(row["image"]) for row in csv.DictReader(f)]
     assert numbers == [min(listed_subjects("test"))] * 2  # both sides

@@ -13,7 +13,7 @@ import nbformat
 from nbclient import NotebookClient
 
 TUTORIALS = Path(__file__).parent
-_OF_PEOPLE = re.compile(r"find_(hippocampus|mednist)|DecathlonDataset|MedNISTDataset|shared/data")
+_OF_PEOPLE = re.compile(r"find_(hippocampus|mednist)|DecathlonDataset|MedNISTDataset")
 
 
 def execute(script: Path) -> nbformat.NotebookNode:

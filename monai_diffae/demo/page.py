@@ -49,7 +49,10 @@ $sections
 """)
 _FIRST = (
     ("real_samples", "hands, heads, chests and abdomens of nobody"),
-    ("hippocampus_edit", "the borders of the grey body move inward or outward; what is around it changes, too"),
+    (
+        "hippocampus_edit",
+        "the borders of the grey body move a little inward or outward; what is around it changes, too",
+    ),
     ("manipulation", "rows at the top: a lesion on the left vanishes at -0.6; rows at the bottom: one appears at 0.8"),
     ("reconstruction", "the error with encoded x_T is white; with a random x_T the folds of the brain are others"),
     ("digits_towards_8", "each digit becomes an 8 and keeps its slant and the thickness of its strokes"),

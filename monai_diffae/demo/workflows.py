@@ -100,10 +100,11 @@ WORKFLOWS = (
         "hippocampi",
         "edit",
         "manipulation",
-        "Hippocampi: at 80 and 120 % of their volume",
+        "Hippocampi: 80 and 120 % of their area, as far as they follow",
         "Sagittal slices around the left and the right hippocampus of the MNI152 template, the mean of many brains, or "
         "with HIPPOCAMPUS=DIR of two test volumes of Task04_Hippocampus. The area in each slice is brought to "
-        "that share of its own along the pattern in z_sem; x_T is kept.",
+        "that share of its own in z_sem, along its pattern; x_T is kept. Of what is asked about a fifth is measured in "
+        "the volume (the bundle's page).",
         {
             "attribute": "hippocampus_area",
             "along": "pattern",

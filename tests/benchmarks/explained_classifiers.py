@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -74,10 +75,12 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--max_train_images", type=int, default=4000)
     parser.add_argument("--num_images", type=int, default=48, help="to explain")
     parser.add_argument("--ckpt_path", help="of other weights than the bundle's")
+    parser.add_argument("--options", type=json.loads, default={}, help="of the bundle, as JSON")
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args(words)
     folder, label = arguments.output_dir, arguments.label
     options = {"dataset_dir": arguments.dataset_dir, "device": torch.device(arguments.device)}
+    options |= arguments.options
     if arguments.ckpt_path:
         options["ckpt_path"] = arguments.ckpt_path
     trained_on = {"train_dataset_dir": arguments.train_dataset_dir} if arguments.train_dataset_dir else {}
