@@ -8,6 +8,8 @@ import torch.nn as nn
 from monai.inferers import Inferer
 from monai.utils import convert_to_tensor
 
+from monai_diffae.support.precision import check_precision, mixed_precision
+
 __all__ = ["CompressionObjective"]
 
 
@@ -28,9 +30,10 @@ class CompressionObjective(Inferer):
         perceptual_loss: of (reconstruction, image), e.g. MONAI's ``PerceptualLoss`` with weights at hand (it would
             download them); ``None`` for none.
         perceptual_weight: of it.
+        precision: of the generator's call: ``float32``, ``bfloat16`` or ``float16``. Losses are float32.
 
     Raises:
-        ValueError: for a negative weight.
+        ValueError: for a negative weight or an unknown precision.
 
     Example:
         >>> objective = CompressionObjective(kl_weight=1e-6)
@@ -42,12 +45,14 @@ class CompressionObjective(Inferer):
         kl_weight: float = 1e-6,
         perceptual_loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
         perceptual_weight: float = 0.1,
+        precision: str = "float32",
     ) -> None:
         if kl_weight < 0 or perceptual_weight < 0:
             raise ValueError(f"Weights must be 0 or more, got kl {kl_weight} and perceptual {perceptual_weight}.")
         self.kl_weight = kl_weight
         self.perceptual_loss = perceptual_loss
         self.perceptual_weight = perceptual_weight
+        self.precision = check_precision(precision)
         self.kl: torch.Tensor | None = None
 
     def __call__(self, inputs: torch.Tensor, network: nn.Module) -> torch.Tensor:  # type: ignore[override]
@@ -61,7 +66,9 @@ class CompressionObjective(Inferer):
             The reconstruction of a sample of the posterior, shape of ``inputs``.
         """
         images = convert_to_tensor(inputs, track_meta=False)
-        reconstruction, mean, sigma = network(images)
+        with mixed_precision(self.precision, images.device):
+            outputs = network(images)
+        reconstruction, mean, sigma = (output.to(images.dtype) for output in outputs)
         self.kl = kl_divergence(mean, sigma) / images[0].numel()
         return reconstruction
 

@@ -38,6 +38,21 @@ def test_perceptual_loss_counts_only_where_it_is_given(network, images):
     torch.testing.assert_close(losses[1] - losses[0], 2 * (reconstruction - images).square().mean())
 
 
+@pytest.mark.parametrize(("precision", "expected"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
+def test_network_computes_in_the_precision_and_losses_in_float32(network, images, precision, expected):
+    computed = []
+    network.encoder.blocks[0].register_forward_hook(lambda module, inputs, output: computed.append(output.dtype))
+    objective = CompressionObjective(precision=precision)
+    reconstruction = objective(images, network)
+    assert computed == [expected]
+    assert {reconstruction.dtype, objective.loss(reconstruction, images).dtype} == {torch.float32}
+
+
+def test_unknown_precision_is_refused():
+    with pytest.raises(ValueError, match="precision must be one of"):
+        CompressionObjective(precision="float8")
+
+
 def test_loss_without_its_call_is_an_error(network, images):
     objective = CompressionObjective()
     objective.loss(objective(images, network), images)
