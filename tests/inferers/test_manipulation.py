@@ -158,8 +158,8 @@ def test_manipulation_stacks_a_series_of_shares(tiny_autoencoder, images, loops,
         single = ManipulationInferer(loops, attributes, Edit("lesion", to_class_mean=share)).predict(
             images, tiny_autoencoder
         )
-        for key in ("edit", "difference", "score_after", "distance"):
-            torch.testing.assert_close(series[key][:, i], single[key], rtol=0, atol=0)
+        for key in ("edit", "difference", "score_after", "distance"):  # kernels differ with the size of a batch
+            torch.testing.assert_close(series[key][:, i], single[key], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("keep", [[], ["age"]])

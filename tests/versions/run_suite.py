@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 SHOWN = ("torch", "monai", "monai-weekly", "numpy", "pytorch-ignite", "scipy", "scikit-learn")
-EXTRAS = "demo,dicom,itk,nrrd,train,test"  # what its tests cannot do without; those of other extras are skipped
+EXTRAS = "demo,dicom,itk,nrrd,parquet,train,tutorials,test"  # what its tests need; those of others are skipped
 COLUMNS = ("date", "versions", "python", *SHOWN, "tests", "result")
 
 
