@@ -39,11 +39,11 @@ def test_quartiles_are_those_of_the_runs():
 def test_peak_memory_is_what_a_call_holds_at_once(device):
     def call() -> None:
         for _ in range(2):
-            torch.zeros(64, 2**18, device=device).add_(1)  # 64 MiB, given back before the next
+            torch.zeros(256, 2**18, device=device).add_(1)  # 256 MiB, given back before the next
 
     call()
     peak = peak_memory(call, torch.device(device))
-    assert peak is None or 48 < peak < 100
+    assert peak is None or 200 < peak < 400
 
 
 def test_exponent_of_a_power_is_found():

@@ -83,7 +83,8 @@ def main() -> int:
     rows = []
     if given.table.exists():
         with open(given.table, newline="") as f:
-            rows = [old for old in csv.DictReader(f) if old["versions"] != row["versions"]]
+            same = ("versions", "tests")
+            rows = [old for old in csv.DictReader(f) if any(old[key] != row[key] for key in same)]
     with open(given.table, "w", newline="") as f:
         table = csv.DictWriter(f, fieldnames=COLUMNS)
         table.writeheader()
