@@ -9,7 +9,13 @@ from monai.networks.nets import AutoencoderKL
 
 from monai_diffae.datasets import generate_brain_slices
 from monai_diffae.inferers import DiffusionAutoencoderInferer
-from monai_diffae.networks import DiffAEUNet, DiffusionAutoencoder, SemanticEncoder
+from monai_diffae.networks import (
+    Compression,
+    DiffAEUNet,
+    DiffusionAutoencoder,
+    LatentSpaceAutoencoder,
+    SemanticEncoder,
+)
 from monai_diffae.schedulers import InvertibleDDIMScheduler
 
 
@@ -66,6 +72,25 @@ def tiny_autoencoder_kl(spatial_dims: int = 2, **options) -> AutoencoderKL:
     settings = {"channels": (4, 8, 8), "attention_levels": (False,) * 3, "latent_channels": 3, "norm_num_groups": 4}
     settings |= {"num_res_blocks": 1, "with_encoder_nonlocal_attn": False, "with_decoder_nonlocal_attn": False}
     return AutoencoderKL(spatial_dims=spatial_dims, in_channels=1, out_channels=1, **(settings | options))
+
+
+LATENT_SPACE_SHAPES = {2: (16, 24), 3: (8, 16, 8)}
+
+
+def tiny_latent_space_autoencoder(spatial_dims: int, encoder_input: str = "image", **decoder) -> LatentSpaceAutoencoder:
+    """For images of ``LATENT_SPACE_SHAPES``."""
+    torch.manual_seed(0)
+    stage_1 = tiny_autoencoder_kl(spatial_dims, channels=(4, 8), attention_levels=(False, False))
+    common = {"spatial_dims": spatial_dims, "z_dim": 8, "num_res_blocks": 1, "norm_num_groups": 4}
+    common |= {"channels": (8, 8), "attention_levels": (False, False)}
+    channels = 1 if encoder_input == "image" else 3
+    autoencoder = DiffusionAutoencoder(
+        SemanticEncoder(**common, in_channels=channels),
+        DiffAEUNet(**(common | {"in_channels": 3, "out_channels": 3} | decoder)),
+    )
+    network = LatentSpaceAutoencoder(Compression(randomize(stage_1)), randomize(autoencoder), encoder_input)
+    network.stage_1.fit_scale(network.to_latent(torch.randn(4, 1, *LATENT_SPACE_SHAPES[spatial_dims])))
+    return network.eval()
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@
 
 import pytest
 import torch
-from conftest import randomize, tiny_autoencoder_kl
+from conftest import LATENT_SPACE_SHAPES as SHAPES
+from conftest import randomize, tiny_latent_space_autoencoder
 
 from monai_diffae.inferers import (
     DiffusionAutoencoderInferer,
@@ -17,37 +18,16 @@ from monai_diffae.inferers import (
     VariationInferer,
 )
 from monai_diffae.networks import (
-    Compression,
-    DiffAEUNet,
-    DiffusionAutoencoder,
     LatentDenoiser,
     LatentSpaceAutoencoder,
-    SemanticEncoder,
 )
 from monai_diffae.schedulers import InvertibleDDIMScheduler
 from monai_diffae.semantics import AttributeDirections, LatentStatistics
 
-SHAPES = {2: (16, 24), 3: (8, 16, 8)}
-
-
-def network_of(spatial_dims: int, encoder_input: str = "image", **decoder) -> LatentSpaceAutoencoder:
-    torch.manual_seed(0)
-    stage_1 = tiny_autoencoder_kl(spatial_dims, channels=(4, 8), attention_levels=(False, False))
-    common = {"spatial_dims": spatial_dims, "z_dim": 8, "num_res_blocks": 1, "norm_num_groups": 4}
-    common |= {"channels": (8, 8), "attention_levels": (False, False)}
-    channels = 1 if encoder_input == "image" else 3
-    autoencoder = DiffusionAutoencoder(
-        SemanticEncoder(**common, in_channels=channels),
-        DiffAEUNet(**(common | {"in_channels": 3, "out_channels": 3} | decoder)),
-    )
-    network = LatentSpaceAutoencoder(Compression(randomize(stage_1)), randomize(autoencoder), encoder_input)
-    network.stage_1.fit_scale(network.to_latent(torch.randn(4, 1, *SHAPES[spatial_dims])))
-    return network.eval()
-
 
 @pytest.fixture(scope="module", params=[(2, "image"), (3, "image"), (2, "latent")], ids=str)
 def network(request) -> LatentSpaceAutoencoder:
-    return network_of(*request.param).to(request.config.getoption("--device"))
+    return tiny_latent_space_autoencoder(*request.param).to(request.config.getoption("--device"))
 
 
 @pytest.fixture
@@ -147,16 +127,16 @@ def test_batches_give_the_same(network, images, loops):
 
 def test_decoder_of_other_channels_is_refused():
     with pytest.raises(ValueError, match="decoder has in_channels=1 and spatial_dims=2, but sees latents of 3"):
-        network_of(2, in_channels=1)
+        tiny_latent_space_autoencoder(2, in_channels=1)
 
 
 def test_unknown_encoder_input_is_refused():
     with pytest.raises(ValueError, match="encoder_input must be 'image' or 'latent'"):
-        LatentSpaceAutoencoder(network_of(2).stage_1, network_of(2), "pixels")
+        LatentSpaceAutoencoder(tiny_latent_space_autoencoder(2).stage_1, tiny_latent_space_autoencoder(2), "pixels")
 
 
 def test_weights_hold_the_compression_model_too():
-    network, other = network_of(2), network_of(2)
+    network, other = tiny_latent_space_autoencoder(2), tiny_latent_space_autoencoder(2)
     randomize(other, seed=5)
     other.stage_1.scale_factor.fill_(7)
     other.load_state_dict(network.state_dict())

@@ -26,15 +26,16 @@ class CodesInferer(ReconstructionInferer):
         """Of images and a network as :class:`~monai_diffae.inferers.predicting.PredictingInferer` says.
 
         Returns:
-            ``z_sem`` ``(B, D)``; ``x_T`` and ``reconstruction``, shape of ``inputs``; ``(B,)`` each: ``evaluations`` of
-            the denoiser for encoding and decoding, and ``seconds`` an image, encoding of z_sem included.
+            ``z_sem`` ``(B, D)``; ``x_T``, shape of ``inputs``, or of their latents; ``reconstruction``, shape of
+            ``inputs``; ``(B,)`` each: ``evaluations`` of the denoiser for encoding and decoding, and ``seconds`` an
+            image, encoding of z_sem included.
         """
         start = _now(inputs.device)
         images, z_sem, found, reconstruction = self.stochastic_code.autoencoded(inputs, network, self.inferer)
         seconds = (_now(images.device) - start) / len(images)
         return {
             "z_sem": z_sem,
-            "x_T": found.x_T.expand_as(images),
+            "x_T": found.x_T.expand(len(images), *found.x_T.shape[1:]),
             "reconstruction": reconstruction,
             "evaluations": found.evaluations.double() + self.inferer.num_inference_steps,
             "seconds": torch.full((len(images),), seconds, dtype=torch.float64),
@@ -61,12 +62,12 @@ class DecodingInferer(Inferer):
     def predict(self, inputs: torch.Tensor, network: Callable, z_sem: torch.Tensor) -> dict[str, torch.Tensor]:
         """
         Args:
-            inputs: x_T, shape ``(B, C, *spatial)``.
+            inputs: x_T, shape ``(B, C, *spatial)``, that of latents where the network has some.
             network: as for decoding.
             z_sem: shape ``(B, D)``.
 
         Returns:
-            ``decoded``, shape of ``inputs``.
+            ``decoded`` images, shape ``(B, C, *spatial)``.
         """
         return {"decoded": self.inferer.decode(z_sem, plain(inputs), network)}
 

@@ -20,7 +20,8 @@ _SHOWN = 6
 
 class ReconstructionSection:
     """Does it reconstruct? Exact, explicit, random and zero x_T at several numbers of steps, beside what needs no
-    diffusion; and whether x_T is the white noise that it should be.
+    diffusion (and beside what the compression model alone leaves, where the diffusion is in its latents); and whether
+    x_T is the white noise that it should be.
 
     Args:
         bench: network and images.
@@ -80,6 +81,9 @@ class ReconstructionSection:
             if psnr:
                 titles = ("evaluations of the network", "PSNR (dB)")
                 found.curves.append(Curve("quality", f"x_T {way}", evaluations, psnr, *titles))
+        if hasattr(bench.network, "to_latent"):
+            shown["compression"] = self._compressed(images)
+            self._add_quality(found, quality, "its compression alone", shown["compression"])
         components = bench.components
         self._add_quality(
             found, quality, f"{components.num_components} principal components", components.reconstruct(images)
@@ -95,6 +99,13 @@ class ReconstructionSection:
             Gallery("reconstruction", list(columns), [[c[k] for c in columns.values()] for k in rows], [""] * len(rows))
         )
         return found
+
+    def _compressed(self, images: torch.Tensor) -> torch.Tensor:
+        """What the compression model leaves of them, as the best that the diffusion in its latents can reach."""
+        network = self.bench.network
+        with torch.no_grad():
+            parts = images.split(self.bench.batch_size)
+            return torch.cat([network.to_image(network.to_latent(part.to(self.bench.device))).cpu() for part in parts])
 
     def _inferer(self, way: str, steps: int) -> DiffusionAutoencoderInferer | None:
         own = self.bench.inferer

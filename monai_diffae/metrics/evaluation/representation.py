@@ -8,6 +8,7 @@ import torch
 import torch.nn as nn
 
 from monai_diffae.inferers import SemanticGapInferer
+from monai_diffae.inferers.latent_space import code_shape, to_latent
 from monai_diffae.metrics.baselines import untrained_copy
 from monai_diffae.metrics.dimensions import effective_dimension
 from monai_diffae.metrics.disentanglement import dci, labels_that_vary_together, total_auroc_difference
@@ -151,15 +152,17 @@ class RepresentationSection:
             if len(part) < 2:
                 continue
             generator = torch.Generator().manual_seed(derive_seed(bench.seed, start, 1))
-            noise = torch.randn(part.shape, generator=generator)
+            noise = torch.randn((len(part), *code_shape(part.shape[1:], bench.network)), generator=generator)
             timesteps = torch.randint(scheduler.num_train_timesteps, (len(part),), generator=generator)
-            inputs = [x.to(bench.device) for x in (part, noise, timesteps)]
-            results = inferer(inputs[0], bench.network, *inputs[1:])
-            target = inputs[1]
+            part, noise, timesteps = (x.to(bench.device) for x in (part, noise, timesteps))
+            with torch.no_grad():
+                clean = to_latent(part, bench.network)
+                results = inferer(part, bench.network, noise, timesteps, clean)
+            target = noise
             if str(scheduler.prediction_type) == "sample":
-                target = inputs[0]
+                target = clean
             elif str(scheduler.prediction_type) == "v_prediction":
-                target = scheduler.get_velocity(*inputs)
+                target = scheduler.get_velocity(clean, noise, timesteps)
             for name in errors:
                 errors[name] += float((results[name] - target).square().sum())
         if errors["prediction"] == 0:
