@@ -64,7 +64,8 @@ def suite(folder: Path, jobs: str, tests: list[str]) -> str:
         command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
     )
     print(done.stdout[-20_000:])
-    return done.stdout.strip().splitlines()[-1].strip("= ")
+    lines = done.stdout.strip().splitlines() or ["1 error: pytest did not start"]
+    return lines[-1].strip("= ")
 
 
 def main() -> int:
