@@ -26,15 +26,17 @@ def fresh_pages():  # that the system gives while an array is made and freed fiv
         torch.zeros(2**24).sum()  # 64 MB, more than is kept without any options
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-fresh_pages()
-pages = {"before": fresh_pages()}
+def settled_fresh_pages():  # the first ones may be too short for the next, where something small took their start
+    for _ in range(4):
+        fresh_pages()
+    return fresh_pages()
+
+pages = {"before": settled_fresh_pages()}
 with kept_freed_memory():
-    fresh_pages()
-    pages["within"] = fresh_pages()
-pages["after"] = fresh_pages()
+    pages["within"] = settled_fresh_pages()
+pages["after"] = settled_fresh_pages()
 keep_freed_memory()
-fresh_pages()
-pages["from then on"] = fresh_pages()
+pages["from then on"] = settled_fresh_pages()
 print(json.dumps(pages))
 """
 
