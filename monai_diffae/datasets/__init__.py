@@ -6,6 +6,7 @@ from .digits import generate_digits as generate_digits
 from .digits import load_digits_arrays as load_digits_arrays
 from .hippocampus import find_hippocampus as find_hippocampus
 from .hippocampus import find_hippocampus_or_volumes as find_hippocampus_or_volumes
+from .hippocampus import holds_hippocampus as holds_hippocampus
 from .hippocampus import split_hippocampus_or_volumes as split_hippocampus_or_volumes
 from .hippocampus import write_hippocampus_labels as write_hippocampus_labels
 from .mednist import find_mednist as find_mednist

@@ -86,3 +86,30 @@ def test_typicality_compares_with_the_subjects_that_validate(hippocampi, trained
         slices = [(int(Path(row["file"]).name[12:15]) + 1) // 2 for row in csv.DictReader(f)]
     withheld = [subject for subject in slices if subject in listed_subjects("val")]
     assert 0 < len(withheld) == len(LatentTypicality.load(tmp_path / "typicality.pt").withheld) < len(slices)
+
+
+def evaluation(**options) -> ConfigParser:
+    parser = ConfigParser()
+    parser.read_config([CONFIGS / "inference.yaml", CONFIGS / "evaluate.yaml"])
+    parser.update({"bundle_root": str(BUNDLE), **options})
+    return parser
+
+
+def test_evaluation_takes_the_listed_test_subjects_and_probes_learn_from_the_training_ones(hippocampi, tmp_path):
+    parser = evaluation(dataset_dir=str(hippocampi), output_dir=str(tmp_path), num_slices=4)
+    for key, split, count in (("data", "test", 1), ("train_data", "train", 3)):
+        data = parser.get_parsed_content(key)
+        assert {int(item["subject"]) for item in data} == set(sorted(listed_subjects(split))[:count])
+        assert {item["volume_ml"] > 0 for item in data} == {True}
+    labels = [parser.get_parsed_content("dataset")[k]["volume_ml"] for k in range(4)]
+    assert any(label > 0 for label in labels)  # of slices that show the hippocampus
+
+
+def test_evaluation_takes_all_of_a_folder_of_other_volumes(hippocampi, tmp_path):
+    own = tmp_path / "own"
+    own.mkdir()
+    for image in (hippocampi / "Task04_Hippocampus" / "imagesTr").iterdir():
+        (own / image.name.replace("hippocampus", "mine")).symlink_to(image)
+    parser = evaluation(dataset_dir=str(own), output_dir=str(tmp_path / "out"))
+    assert len(parser.get_parsed_content("data")) == len(list(own.iterdir()))
+    assert parser.get_parsed_content("train_data") == []

@@ -7,6 +7,7 @@ that they do not name are for testing.
 """
 
 from .folder import find_hippocampus as find_hippocampus
+from .folder import holds_hippocampus as holds_hippocampus
 from .labels import measure_hippocampus as measure_hippocampus
 from .labels import write_hippocampus_labels as write_hippocampus_labels
 from .own_volumes import find_hippocampus_or_volumes as find_hippocampus_or_volumes
