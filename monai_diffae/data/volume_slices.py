@@ -35,7 +35,8 @@ class VolumeSlices(Dataset):
             their error is raised as it is.
 
     An item holds the slices ``(C, X, Y)``, with the affine of the slice if they are MetaTensors, the index
-    ``slice`` along Z, and ``volume``, the index of the volume in ``data``.
+    ``slice`` along Z, ``slice_place``, the same as a fraction of the volume's extent, and ``volume``, the index of the
+    volume in ``data``.
 
     The shapes are read once, when they are first needed: give it a data set that caches.
 
@@ -118,10 +119,11 @@ class VolumeSlices(Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         volume, k = self.place(index)
         item = dict(self.data[volume])
+        depth = item[self.keys[0]].shape[-1]
         for key in self.keys:
             if key in item:
                 item[key] = _take_slice(item[key], k)
-        return item | {"slice": k, "volume": volume}
+        return item | {"slice": k, "slice_place": (k + 0.5) / depth, "volume": volume}
 
 
 def _take_slice(image: torch.Tensor, k: int) -> torch.Tensor:

@@ -28,12 +28,16 @@ class AttributeFitter(EvaluatorHandler):
     Args:
         filename: file to write.
         attributes: names, or one; each is a key of the batch with a number, NaN where the label is not known.
-        fit: ``fit(z_sem, labels, groups)``, returning an object with ``save(path)`` and, by name, ``summaries`` with
-            ``row()``: :meth:`monai_diffae.semantics.AttributeDirections.fit`. Groups are what
+        fit: ``fit(z_sem, labels, groups, confounders)``, returning an object with ``save(path)`` and, by name,
+            ``summaries`` with ``row()``: :meth:`monai_diffae.semantics.AttributeDirections.fit`. Groups are what
             :func:`~monai_diffae.support.groups.group_of` says: the batch's ``subject``, else its ``volume``; where
-            there is neither, every item is a group.
+            there is neither, every item is a group. Where there are confounders, they are given by that keyword.
         table: CSV file that says for each attribute its kind, number of labels, cross-validated scores and range of
             scores; ``None`` for none.
+        confounders: names, or one, of further numbers of the batch, for ``fit``.
+
+    Raises:
+        ValueError: without attributes, and for an item that lacks an attribute or a confounder.
     """
 
     def __init__(
@@ -42,11 +46,13 @@ class AttributeFitter(EvaluatorHandler):
         attributes: str | Sequence[str],
         fit: Callable,
         table: str | os.PathLike | None = None,
+        confounders: str | Sequence[str] = (),
     ) -> None:
         self.attributes = names_in(attributes)
         if not self.attributes:
             raise ValueError("attributes is empty; name at least one label to fit.")
         self.filename = Path(filename)
+        self.confounders = names_in(confounders)
         self.fit = fit
         self.table = table
 
@@ -65,7 +71,7 @@ class AttributeFitter(EvaluatorHandler):
     def _start(self, engine: Engine) -> None:
         self._z_sem: list[torch.Tensor] = []
         self._belonging: list[dict[str, Any]] = []  # what tells groups
-        self._labels: dict[str, list[float]] = {name: [] for name in self.attributes}
+        self._labels: dict[str, list[float]] = {name: [] for name in (*self.attributes, *self.confounders)}
 
     def _collect(self, engine: Engine) -> None:
         for item, output in zip(engine.state.batch, engine.state.output):
@@ -73,14 +79,15 @@ class AttributeFitter(EvaluatorHandler):
             self._z_sem.append(output["z_sem"].flatten().cpu())
             for name, values in self._labels.items():
                 if name not in item:
-                    raise ValueError(
-                        f"There is no label {name!r} for {sorted(item)}; check labels_file and attributes."
-                    )
+                    option = "attributes" if name in self.attributes else "confounders"
+                    raise ValueError(f"There is no label {name!r} for {sorted(item)}; check labels_file and {option}.")
                 values.append(float(item[name]))
 
     def _finish(self, engine: Engine) -> None:
-        labels = {name: torch.tensor(values) for name, values in self._labels.items()}
-        directions = self.fit(torch.stack(self._z_sem), labels, group_numbers(self._belonging))
+        numbers = {name: torch.tensor(values) for name, values in self._labels.items()}
+        labels = {name: numbers[name] for name in self.attributes}
+        others = {"confounders": {name: numbers[name] for name in self.confounders}} if self.confounders else {}
+        directions = self.fit(torch.stack(self._z_sem), labels, group_numbers(self._belonging), **others)
         directions.save(self.filename)
         rows = {name: summary.row() for name, summary in directions.summaries.items()}
         if self.table is not None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from sklearn.metrics import mean_absolute_error, r2_score
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, cross_val_predict, cross_val_score
 
 from monai_diffae.semantics.attribute_summary import KINDS, AttributeSummary
+from monai_diffae.semantics.confounders import adjusted_pattern
 from monai_diffae.semantics.proportional_odds import ProportionalOdds
 
 __all__ = ["FittedAttribute", "fit_attribute"]
@@ -26,7 +28,8 @@ class FittedAttribute(NamedTuple):
         weight: shape ``(D,)``.
         bias: ``z @ weight + bias`` is the score.
         pattern: covariance of codes times the weight, shape ``(D,)``; of all codes for a binary attribute, of those
-            with a label for other kinds.
+            with a label for other kinds. With confounders as
+            :func:`~monai_diffae.semantics.confounders.adjusted_pattern` says.
         class_means: mean code of those without a binary attribute and of those with it, shape ``(2, D)``; NaN for other
             kinds, which have no classes.
         summary: of the fit.
@@ -48,6 +51,7 @@ def fit_attribute(
     regularization: float,
     class_weight: str | float | None,
     num_folds: int,
+    confounders: Mapping[str, np.ndarray],
 ) -> FittedAttribute:
     """One attribute of :meth:`~monai_diffae.semantics.AttributeDirections.fit`, which documents the arguments.
 
@@ -58,6 +62,7 @@ def fit_attribute(
         groups: shape ``(N,)``.
         kind: None to infer it.
     """
+    confounders = {other: values for other, values in confounders.items() if other != name}
     if labels.shape != (len(z_normalized),):
         raise ValueError(f"Attribute {name!r} needs {len(z_normalized)} labels, one a code; got shape {labels.shape}.")
     known = ~np.isnan(labels)
@@ -82,6 +87,8 @@ def fit_attribute(
     varying = z_normalized if kind == "binary" else z
     centred = varying - varying.mean(axis=0)
     pattern = (centred @ weight) @ centred / max(1, len(centred) - 1)  # without the D x D covariance
+    if confounders:
+        pattern = adjusted_pattern(name, z, y, {other: values[known] for other, values in confounders.items()}, weight)
     summary = AttributeSummary(
         kind=kind,
         num_labels=len(y),
@@ -93,6 +100,7 @@ def fit_attribute(
         cross_validated=cross_validated,
         grades=tuple(model.grades_.tolist()) if kind == "ordinal" else (),
         thresholds=tuple(model.thresholds_.tolist()) if kind == "ordinal" else (),
+        confounders=tuple(confounders),
         score_per_unit=float(np.cov(scores, y)[0, 1] / y.var(ddof=1)) if kind == "continuous" else 1.0,
     )
     is_binary = kind == "binary"

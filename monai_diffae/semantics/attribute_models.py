@@ -90,6 +90,7 @@ class AttributeModels(nn.Module):
         regularization: float = 0.01,
         class_weight: str | float | None = "balanced",
         num_folds: int = 5,
+        confounders: Mapping[str, torch.Tensor] | None = None,
     ) -> _Models:
         """Fit each attribute on normalised codes, by a method that suits its kind.
 
@@ -109,10 +110,13 @@ class AttributeModels(nn.Module):
             class_weight: of binary attributes: ``balanced``, ``None`` for every label the same, or a number, the weight
                 of a positive label where a negative one has 1.
             num_folds: of the cross-validated scores; skipped where there are fewer groups (of each class, if binary).
+            confounders: for each a number a code, shape ``(N,)``: what the patterns leave out, as
+                :func:`~monai_diffae.semantics.confounders.adjusted_pattern` says. The weights stay as they are. One may
+                be an attribute, which is not adjusted for itself.
 
         Raises:
             ValueError: if labels do not suit their kind (binary: both of 0 and 1; ordinal: integers, 3 to 20 grades;
-                continuous: two values or more), or for arguments out of range.
+                continuous: two values or more), for arguments out of range, and for confounders that leave nothing.
         """
         kinds = {str(name): kind for name, kind in (kinds or {}).items()}
         if unknown := set(kinds) - set(labels):
@@ -122,6 +126,9 @@ class AttributeModels(nn.Module):
         statistics = LatentStatistics.fit(z_sem.cpu())
         z_normalized = statistics.normalize(z_sem.cpu()).double().numpy()
         group_ids = np.arange(len(z_sem)) if groups is None else groups.cpu().numpy()
+        others = {name: np.asarray(values.cpu()).astype(float) for name, values in (confounders or {}).items()}
+        if wrong := [name for name, values in others.items() if values.shape != (len(z_sem),)]:
+            raise ValueError(f"The confounder {wrong[0]!r} needs {len(z_sem)} numbers, one a code.")
         fitted = {
             name: fit_attribute(
                 name,
@@ -132,6 +139,7 @@ class AttributeModels(nn.Module):
                 regularization,
                 class_weight,
                 num_folds,
+                others,
             )
             for name, values in labels.items()
         }

@@ -39,6 +39,8 @@ class AttributeSummary:
         grades: of an ordinal attribute, ascending, K of them.
         thresholds: the K - 1 scores, ascending, at which the next grade becomes likelier than not.
 
+        confounders: what its pattern leaves out (:func:`~monai_diffae.semantics.confounders.adjusted_pattern`).
+
     Raises:
         ValueError: for an unknown kind.
     """
@@ -55,6 +57,7 @@ class AttributeSummary:
     thresholds: tuple[float, ...] = ()
     num_unlabelled: int = 0
     score_per_unit: float = 1.0
+    confounders: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -157,4 +160,5 @@ class AttributeSummary:
             },
             "score_per_unit": self.score_per_unit if self.kind == "continuous" else None,
             "thresholds": " ".join(f"{value:.4g}" for value in self.thresholds) or None,
+            "confounders": " ".join(self.confounders) or None,
         }

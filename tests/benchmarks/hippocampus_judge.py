@@ -25,6 +25,7 @@ from monai.transforms import (
     RandAffined,
     RandFlipd,
     RandGaussianNoised,
+    RandZoomd,
     ResizeWithPadOrCropd,
     ScaleIntensityRangePercentilesd,
 )
@@ -91,6 +92,14 @@ class Judge:
                     translate_range=3,
                     mode=("bilinear", "nearest"),
                     padding_mode="border",
+                ),
+                RandZoomd(  # or it would know how large hippocampi usually are
+                    both,
+                    prob=0.5,
+                    min_zoom=0.85,
+                    max_zoom=1.15,
+                    mode=("trilinear", "nearest"),
+                    padding_mode=("edge", "constant"),
                 ),
                 RandAdjustContrastd("image", prob=0.5, gamma=(0.7, 1.4), retain_stats=False),
                 RandGaussianNoised("image", prob=0.5, std=0.1),

@@ -7,7 +7,9 @@ word.
 
 Test subjects were seen by no network. Rows of the table (``--output``):
 
-- ``dice``, ``r2``, ``mae`` of ``judge``: the segmentation network (hippocampus_judge.py) against the expert masks.
+- ``dice``, ``r2``, ``mae`` of ``judge``: the segmentation network (hippocampus_judge.py) against the expert masks; and
+  ``slope`` of ``judge, images scaled``: of the change that it measures where the whole image is scaled about the
+  hippocampus to ``--shares`` of its volume, against that change. A perfect counterfactual would have this slope.
 - ``r2``, ``mae`` and 95 % intervals over subjects of a ridge regression that was fitted to training subjects: of z_sem
   (of slices: the sum over a volume's slices, as its volume is the sum of their areas; their number tells the crop's
   width), of an untrained encoder, of as many principal components (at most one for each training volume) of the
@@ -38,7 +40,7 @@ import torch
 import torch.nn.functional as F
 from hippocampus_judge import Judge, preparation
 from monai.bundle import ConfigParser, ConfigWorkflow
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import affine_transform, distance_transform_edt
 
 from monai_diffae.datasets import find_hippocampus, write_hippocampus_labels
 from monai_diffae.metrics import (
@@ -183,6 +185,37 @@ def judged(judge: Judge, test: list[dict]) -> list[Row]:
     return rows + [row("judge, volume_ml", key, scores[key], count=len(test)) for key in ("r2", "mae")]
 
 
+def judged_scaling(judge: Judge, test: list[dict], shares: Sequence[float], folder: Path) -> list[Row]:
+    """What the judge makes of images whose hippocampus has another size beyond doubt."""
+    asked, measured = [], []
+    for item in test:
+        image, mask = nib.load(item["image"]), np.asanyarray(nib.load(item["mask"]).dataobj)
+        center, whole = np.argwhere(mask > 0).mean(axis=0), judge.measure(item["image"])["volume_ml"]
+        for share in shares:
+            zoom = share ** (-1 / 3)
+            scaled = affine_transform(
+                image.get_fdata(), np.full(3, zoom), center - zoom * center, order=1, mode="nearest"
+            )
+            file = folder / "scaled.nii.gz"
+            nib.save(nib.Nifti1Image(scaled.astype(np.float32), image.affine), file)
+            asked.append(share - 1)
+            measured.append(judge.measure(file)["volume_ml"] / whole - 1)
+    file.unlink()
+    x, y = np.array(asked), np.array(measured)
+    rows = [row("judge, images scaled", "slope", float((x * y).sum() / (x * x).sum()), count=len(x))]
+    for share in shares:
+        of_share = y[x == share - 1]
+        rows.append(
+            row(
+                "judge, images scaled",
+                f"measured at {100 * share:g} %",
+                1 + float(of_share.mean()),
+                count=len(of_share),
+            )
+        )
+    return rows
+
+
 def judge_frame(mask: str) -> np.ndarray:
     """As the judge's answers are framed."""
     return preparation(["image", "mask"])({"image": mask, "mask": mask})["mask"][0].numpy()
@@ -259,7 +292,7 @@ def main() -> None:
     parser.add_argument("--along", default="weight", help="of manipulate.yaml")
     parser.add_argument("--edit_mode", default="decoded", help="of manipulate.yaml; the network's own image is judged")
     parser.add_argument("--num_volumes", type=int, help="test volumes; all by default")
-    parser.add_argument("--judge_iterations", type=int, default=800)
+    parser.add_argument("--judge_iterations", type=int, default=1200)
     parser.add_argument("--options", type=json.loads, default={}, help="of the bundle, as JSON")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
@@ -274,6 +307,7 @@ def main() -> None:
         judge = Judge(args.output_dir / "judge.pt", train, args.judge_iterations, torch.device(args.device))
     if "judge" in args.sections:
         rows += told(judged(judge, test))
+        rows += told(judged_scaling(judge, test, args.shares, args.output_dir))
     if "representation" in args.sections:
         rows += told(representation(bundle, train, test, args.output_dir, args.dataset_dir))
     if "counterfactual" in args.sections:

@@ -55,7 +55,7 @@ def read_brain_slices(root: Path, num_images: int) -> Images:
     several times; made in ``root`` first if it holds none. Those of the last fifth of the subjects validate; a slice is
     of class 1 where it shows a lesion."""
     if not (root / "labels.csv").exists():
-        generate_brain_slices(root, num_subjects=80, seed=0, spacing=3.0, num_workers=1, lesions="balls")
+        generate_brain_slices(root, num_subjects=80, seed=0, spacing=3.0, num_workers=1)
     parser = ConfigParser()
     parser.read_config([BRAIN_SLICES / "configs" / name for name in ("inference.yaml", "fit_attributes.yaml")])
     parser["bundle_root"], parser["dataset_dir"] = str(BRAIN_SLICES), str(root)

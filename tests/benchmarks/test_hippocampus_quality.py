@@ -60,11 +60,32 @@ def test_every_row_is_measured_and_rows_of_other_models_stay(hippocampi, weights
     }
     assert ("volume_ml, size of the crop", "difference") in found
     assert ("anterior_share, z_sem", "seen r2") in found
-    (of,) = {of for of, measure in found if measure == "slope"}
+    assert ("judge, images scaled", "measured at 80 %") in found
+    (of,) = {of for of, measure in found if measure == "slope"} - {"judge, images scaled"}
     assert {measure for each, measure in found if each == of} == {
         "slope", "mean error", "measured at 80 %", "change outside"
     }  # fmt: skip
     assert len(list((tmp_path / "counterfactual_80").rglob("*_edit.nii.gz"))) == 4
+
+
+class CountingJudge:
+    """Sees a hippocampus in all bright voxels."""
+
+    def measure(self, path):
+        return {"volume_ml": float((nib.load(path).get_fdata() > 100).sum()) / 1000}
+
+
+def test_a_judge_that_counts_voxels_sees_scaled_images_as_they_are(tmp_path):
+    place = (np.indices((40, 44, 36)).reshape(3, -1).T - [18, 25, 16]) / [8, 12, 7]
+    mask = (np.linalg.norm(place, axis=1) < 1).reshape(40, 44, 36).astype(np.uint8)
+    for name, array in (("image", 200 * mask.astype(np.float32)), ("mask", mask)):
+        nib.save(nib.Nifti1Image(array, np.eye(4)), tmp_path / f"{name}.nii.gz")
+    item = {"image": str(tmp_path / "image.nii.gz"), "mask": str(tmp_path / "mask.nii.gz")}
+    rows = hippocampus_quality.judged_scaling(CountingJudge(), [item], (0.8, 1.2), tmp_path)
+    values = {row["measure"]: float(row["value"]) for row in rows}
+    assert values["slope"] == pytest.approx(1, abs=0.1)
+    assert values["measured at 80 %"] == pytest.approx(0.8, abs=0.03)
+    assert not (tmp_path / "scaled.nii.gz").exists()
 
 
 def test_what_lies_further_than_3_mm_is_outside(tmp_path):

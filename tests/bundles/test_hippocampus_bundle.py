@@ -68,6 +68,7 @@ def test_volume_is_fitted_on_training_subjects_and_moved(hippocampi, trained, tm
     assert list(directions.names) == ["volume_ml", "anterior_share", "hippocampus_area"]
     count = {name: directions.summaries[name].row()["labels"] for name in directions.names}
     assert count["hippocampus_area"] > count["volume_ml"]  # 0 of slices that do not show it
+    assert {summary.confounders for summary in directions.summaries.values()} == {("slice_place",)}
     with open(tmp_path / "labels.csv") as f:
         rows = list(csv.DictReader(f))
     assert {int(row["subject"]) for row in rows} <= listed_subjects("train")
@@ -77,6 +78,15 @@ def test_volume_is_fitted_on_training_subjects_and_moved(hippocampi, trained, tm
     with open(tmp_path / "edit" / "edits.csv") as f:
         edits = list(csv.DictReader(f))
     assert {"score_reencoded", "change_inside", "change_outside"} <= set(edits[0])
+
+
+def test_a_column_of_the_table_is_a_confounder_too(hippocampi, trained, tmp_path):
+    options = {"dataset_dir": str(hippocampi), "ckpt_path": str(trained / "models" / "model.pt"), **FEW_STEPS}
+    options |= {"num_slices": 8, "attributes": "volume_ml", "mask_areas": {}, "output_dir": str(tmp_path)}
+    run("inference", "fit_attributes", **options, confounders="crop_y")
+    assert AttributeDirections.load(tmp_path / "attributes.pt").summaries["volume_ml"].confounders == ("crop_y",)
+    run("inference", "fit_attributes", **options, confounders=[])
+    assert AttributeDirections.load(tmp_path / "attributes.pt").summaries["volume_ml"].confounders == ()
 
 
 def test_typicality_compares_with_the_subjects_that_validate(hippocampi, trained, tmp_path):

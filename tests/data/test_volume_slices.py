@@ -49,6 +49,10 @@ def test_slices_lie_where_they_lie_in_the_volume():
         assert "pixdim" not in item["image"].meta
 
 
+def test_a_slice_tells_its_place_as_a_fraction_of_the_volume():
+    assert [item["slice_place"] for item in VolumeSlices(volumes(4, 2))] == [0.125, 0.375, 0.625, 0.875, 0.25, 0.75]
+
+
 def test_batches_of_slices_keep_an_affine_each():
     batch = next(iter(DataLoader(VolumeSlices(volumes(4)), batch_size=4)))
     assert batch["image"].shape == (4, 2, 4, 3)

@@ -124,6 +124,23 @@ def test_pictures_are_their_own_groups(tmp_path, device):
     assert list(AttributeDirections.load(file).summaries["bright"].cross_validated) == ["auroc"]
 
 
+def test_confounders_of_the_batch_are_given_to_the_fit(tmp_path, device):
+    random = torch.Generator().manual_seed(0)
+    places = torch.rand(len(items()), generator=random).tolist()
+    data = [item | {"place": place} for item, place in zip(items(), places)]
+    for confounders, known in ((), ""), ("place", "place"):
+        table = tmp_path / f"{known}.csv"
+        fitter = AttributeFitter(
+            tmp_path / "attributes.pt", ["bright"], AttributeDirections.fit, table, confounders=confounders
+        )
+        evaluator(fitter, device, data).run()
+        with open(table, newline="") as f:
+            assert [row["confounders"] for row in csv.DictReader(f)] == [known]
+    fitter = AttributeFitter(tmp_path / "attributes.pt", ["bright"], AttributeDirections.fit, confounders="age")
+    with pytest.raises(ValueError, match=r"no label 'age' .* check labels_file and confounders"):
+        evaluator(fitter, device, data).run()
+
+
 def test_the_table_says_what_is_known_about_each_attribute(tmp_path, device, caplog):
     data = [item | {"level": 3.0 * item["wide"] + item["bright"]} for item in items()]
     data = [item | ({"bright": math.nan} if k % 9 == 0 else {}) for k, item in enumerate(data)]
