@@ -26,8 +26,8 @@
 # Task04_Hippocampus of the Medical Segmentation Decathlon holds 260 T1 volumes around a hippocampus, with masks by
 # experts. The bundle `hippocampus_mri_diffae` has learned their sagittal slices and where the volume of the hippocampus
 # lies in z_sem. This notebook goes from the download to volumes of test subjects of which 80 % (and 90, 110 and 120 %)
-# of their hippocampus is asked, and has an independent segmentation network measure what came of it: with these
-# weights about a fifth of what is asked. About five minutes on two CPU cores.
+# of their hippocampus is asked, and has an independent segmentation network measure what came of it. About five minutes
+# on two CPU cores.
 #
 # Research only, not for clinical use. **No image is stored with this notebook**, because they would be of people: its
 # figures appear when you run it, what it prints is as it was.
@@ -241,9 +241,10 @@ print(f"Dice {np.mean(dice):.2f}; its volumes correlate with the experts' at {np
 # ## To 80, 90, 110 and 120 %
 #
 # The volume is the sum of the areas in its slices: `edit` (`manipulate.yaml`) brings the area in each slice to 80 %
-# of its own. z_sem moves along the pattern of `hippocampus_area` (the way on which codes of slices with other areas
-# differ), x_T stays, and what that changes is added to the source. The results have the source's space and
-# intensities; a series is the fourth dimension.
+# of its own. z_sem moves along the pattern of `hippocampus_area` (the way on which codes of slices at one place with
+# other areas differ), until the image, encoded again, has the area that was asked for (`max_aims`); x_T stays, and what
+# that changes is added to the source. The results have the source's space and intensities; a series is the fourth
+# dimension.
 
 # %%
 targets = [80, 90, 110, 120]  # per cent of its volume
@@ -256,6 +257,7 @@ folder = run(
     attribute="hippocampus_area",
     along="pattern",
     target=[f"{share}%" for share in targets],
+    max_aims=4,
     num_inference_steps=10,
     tolerance=1e-2,
 )
@@ -286,10 +288,8 @@ for item in edited:
 # The judge's volume of each result, in per cent of its volume of the source. Slope 1 is what was asked, 0 no effect.
 # Outside: the share of the squared change that lies more than 3 mm away from the experts' mask.
 #
-# Images follow their codes only partly; the slope says how far. `max_aims=4` lengthens each move until the image,
-# encoded again, has the area that was asked for: the slope then is 0.38 (bundle's page), since what the encoder reads
-# moves further than what a segmentation sees. We suspect that the pattern of areas over slices is in part that of
-# places: slices near the side show less of any hippocampus.
+# Without `max_aims` images follow their codes about half as far. What a segmentation sees of a change is less than the
+# change, even where an image is scaled as a whole: the bundle's page has that beside the slope of more volumes.
 
 # %%
 asked, measured, outside = [], [], []
