@@ -82,13 +82,14 @@ def fit_attribute(
     model.fit(z, y)
     weight, bias = np.ravel(model.coef_), float(np.ravel(model.intercept_)[0])
     scores = z @ weight + bias
-    # A code without a label of a class may be of another one (a lesion on the other side) and tells how codes vary. One
-    # without a label of a quantity shows nothing to measure (no ventricles), and that would come along in the edit.
-    varying = z_normalized if kind == "binary" else z
-    centred = varying - varying.mean(axis=0)
-    pattern = (centred @ weight) @ centred / max(1, len(centred) - 1)  # without the D x D covariance
     if confounders:
         pattern = adjusted_pattern(name, z, y, {other: values[known] for other, values in confounders.items()}, weight)
+    else:
+        # A code without a label of a class may be of another one (a lesion on the other side) and tells how codes vary.
+        # One without that of a quantity shows nothing to measure (no ventricles), which would come along in an edit.
+        varying = z_normalized if kind == "binary" else z
+        centred = varying - varying.mean(axis=0)
+        pattern = (centred @ weight) @ centred / max(1, len(centred) - 1)  # without the D x D covariance
     summary = AttributeSummary(
         kind=kind,
         num_labels=len(y),

@@ -38,7 +38,6 @@ class AttributeSummary:
             of the others; empty where it was not measured.
         grades: of an ordinal attribute, ascending, K of them.
         thresholds: the K - 1 scores, ascending, at which the next grade becomes likelier than not.
-
         confounders: what its pattern leaves out (:func:`~monai_diffae.semantics.confounders.adjusted_pattern`).
 
     Raises:
