@@ -10,6 +10,8 @@ the pictures say; on test pictures, which training never saw.
 - ``shape_edits``: sizes, tilt and elongation at asked values, measured on the decoded pictures by the functions that
   made the labels (monai_diffae/datasets/mednist/measures.py): slope of measured against asked change, and mean error;
   of sizes also aimed (``max_aims``).
+- ``shapes_changed``: the same of the pictures themselves, scaled, turned or stretched as asked. An edit that does all
+  that is asked would be measured with this slope.
 - ``class_samples``: of samples of a class from 20 labels (20 others, 1,000 unlabelled), the share that the judge takes
   for it.
 - ``samples``: Frechet distance in the judge's features to as many test pictures, beside that of training pictures.
@@ -22,20 +24,23 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 from densenet import densenet, in_parts, trained_densenet
 from monai.bundle import ConfigParser
+from scipy import ndimage
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from monai_diffae.checkpoints import load_weights
 from monai_diffae.data import add_labels
 from monai_diffae.datasets.mednist import CLASSES, find_mednist, write_mednist_labels
-from monai_diffae.datasets.mednist.measures import MEASURES, measure_shapes
+from monai_diffae.datasets.mednist.measures import MEASURES, foreground, measure_shapes
 from monai_diffae.inferers import ConditionalLatentSampler, ManipulationInferer, SamplingInferer
 from monai_diffae.metrics import bootstrap_intervals, frechet_distance
 from monai_diffae.metrics.evaluation import Part
@@ -70,10 +75,24 @@ def interval(measure: Callable[[np.ndarray], float], count: int) -> tuple[float,
     return bootstrap_intervals(lambda rows: {"value": measure(rows)}, np.arange(count))["value"]
 
 
+def changed_shape(picture: torch.Tensor, name: str, value: float) -> torch.Tensor:
+    """A picture ``(1, rows, columns)`` whose shape is changed about the object's centre, as :data:`ASKED` has it."""
+    angle = math.radians(value)
+    matrix = {  # of places, down and right
+        "size": np.eye(2) * math.sqrt(abs(value)),
+        "tilt": np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]]),
+        "elongation": np.diag([2 ** (value / 2), 2 ** (-value / 2)]),
+    }[name.split("_")[1]]
+    image = picture[0].numpy()
+    center, inverse = np.argwhere(foreground(image)).mean(axis=0), np.linalg.inv(matrix)
+    moved = ndimage.affine_transform(image, inverse, center - inverse @ center, order=1, mode="nearest")
+    return torch.from_numpy(moved)[None]
+
+
 class Bench:
     """The networks, and test and training pictures with their classes and shapes."""
 
-    SECTIONS = ("judge", "class_edits", "shape_edits", "class_samples", "samples")
+    SECTIONS = ("judge", "class_edits", "shape_edits", "shapes_changed", "class_samples", "samples")
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args, self.device = args, torch.device(args.device)
@@ -96,15 +115,18 @@ class Bench:
         self.exact.verbose = False
         self.test = self.pictures(inference, "test", args.num_test)
         self.train = self.pictures(inference, "train", args.num_train)
-        path = args.work_dir / "judge.pt"
+
+    @cached_property
+    def judge(self) -> torch.nn.Module:
+        path = self.args.work_dir / "judge.pt"
         if not path.exists():
-            labels, seen = self.train["class"], args.judge_images
+            labels, seen = self.train["class"], self.args.judge_images
             network = trained_densenet(self.train["image"], labels, len(CLASSES), cross_entropy, seen, self.device)
             with replacing(path) as partial:
                 torch.save(network.state_dict(), partial)
-        self.judge = densenet(1, len(CLASSES))
-        self.judge.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-        self.judge.to(self.device).eval()
+        judge = densenet(1, len(CLASSES))
+        judge.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        return judge.to(self.device).eval()
 
     def pictures(self, config: ConfigParser, split: str, count: int) -> dict[str, torch.Tensor]:
         """So many of a split, evenly spaced, prepared as the bundle does, with their classes and shapes."""
@@ -171,6 +193,13 @@ class Bench:
             if kind == "share":
                 aimed = self.aimed_shapes(name, asked, rows)
                 yield from self.answers(name, kind, asked, rows, aimed, f"{name}, {self.args.max_aims} aims")
+
+    def shapes_changed(self) -> Iterator[Row]:
+        for name, (kind, asked) in ASKED.items():
+            rows = self.some_of(~self.test[name].isnan(), self.args.num_shapes)
+            own = self.test["image"][rows]
+            changed = [torch.stack([changed_shape(x, name, value) for x in own]) for value in asked]
+            yield from self.answers(name, kind, asked, rows, [own, *changed], f"{name}, the picture changed")
 
     def moved_shapes(self, name: str, kind: str, asked: Sequence[float], rows: torch.Tensor) -> list[torch.Tensor]:
         """Reconstructions, and pictures with each asked value: the code has it."""

@@ -54,7 +54,8 @@ def test_every_section_is_measured_and_can_be_measured_again(models, tmp_path):
     assert found["judge", "the judge on test pictures"]["count"] == "12"
     assert found["class_edits", "100% to any"]["count"] == "30"
     slopes = {row["of"] for row in rows if row["measure"].startswith("slope")}
-    assert slopes == {*MEASURES, "hand_size, 1 aims", "head_size, 1 aims"}
+    known = {f"{name}, the picture changed" for name in MEASURES}
+    assert slopes == {*MEASURES, *known, "hand_size, 1 aims", "head_size, 1 aims"}
     shares = [float(row["value"]) for row in rows if row["of"].startswith("samples of any class")]
     assert sum(shares) == pytest.approx(1, abs=1e-3)
     mednist_quality.main([*words.split(), "--only", "judge", "--options", json.dumps(QUICK)])
@@ -77,3 +78,18 @@ def test_shapes_that_answer_as_asked_have_a_slope_of_one():
         assert found["slope of measured against asked change"] == pytest.approx(slope, abs=0.05)
         assert found["mean error"] == pytest.approx(0.2 * (1 - followed), abs=0.02)
         assert found["not measurable after the edit"] == 0
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_a_picture_is_changed_as_asked(name):
+    y, x = np.indices((256, 256)) - np.array([136, 116])[:, None, None]
+    turned = np.radians(10)
+    along, across = y * np.cos(turned) - x * np.sin(turned), y * np.sin(turned) + x * np.cos(turned)
+    ellipse = torch.from_numpy(np.tanh(6 * (1 - np.hypot(along / 80, across / 48))))[None]  # soft, as pictures are
+    (image_class, measure), (kind, asked) = MEASURES[name], mednist_quality.ASKED[name]
+    own = measure(mednist_quality.foreground(ellipse[0].numpy()))
+    for value in asked:
+        changed = mednist_quality.changed_shape(ellipse, name, value)
+        found = mednist_quality.measure_shapes(changed[0].numpy(), image_class)[name]
+        change, unit = (found / own, 1) if kind == "share" else (found - own, max(np.abs(asked)))
+        assert change == pytest.approx(value, abs=0.08 * unit)
