@@ -12,7 +12,9 @@ import workflows
 from hippocampi import write_hippocampi
 from monai.bundle import ConfigParser
 
+from monai_diffae.checkpoints import load_stage_1
 from monai_diffae.datasets.hippocampus.subject_lists import listed_subjects
+from monai_diffae.demo.inputs import make_template_hippocampi
 from monai_diffae.semantics import AttributeDirections, LatentTypicality
 
 REPOSITORY = Path(__file__).parents[2]
@@ -47,6 +49,20 @@ def test_slices_are_padded_by_their_edges(hippocampi):
     assert image.shape == (1, 64, 64)
     assert torch.equal(image[0, 0], image[0, 1])  # rows beside the crop repeat its first one
     assert image[0, 0].std() > 0.01
+
+
+def test_the_shipped_compression_model_brings_volumes_back(tmp_path):
+    make_template_hippocampi(tmp_path)
+    parser = ConfigParser()
+    parser.read_config([CONFIGS / f"{name}.yaml" for name in ("inference", "volumes", "latent_space")])
+    parser.update({"bundle_root": str(BUNDLE), "dataset_dir": str(tmp_path), "device": "cpu"})
+    network = load_stage_1(parser.get_parsed_content("network_def"), BUNDLE / "models" / "volumes" / "stage_1.pt")
+    dataset = parser.get_parsed_content("dataset")
+    volumes = torch.stack([item["image"].as_tensor() for item in dataset])
+    assert volumes.shape == (2, 1, 48, 48, 64)
+    with torch.no_grad():
+        error = (network.to_image(network.to_latent(volumes)) - volumes).square().mean()
+    assert error < 0.3 * volumes.var()  # of real volumes less than 0.05: the template is brighter than any
 
 
 def test_results_lie_in_the_space_of_test_volumes(hippocampi, trained, tmp_path):
