@@ -77,12 +77,13 @@ def interval(measure: Callable[[np.ndarray], float], count: int) -> tuple[float,
 
 def changed_shape(picture: torch.Tensor, name: str, value: float) -> torch.Tensor:
     """A picture ``(1, rows, columns)`` whose shape is changed about the object's centre, as :data:`ASKED` has it."""
-    angle = math.radians(value)
-    matrix = {  # of places, down and right
-        "size": np.eye(2) * math.sqrt(abs(value)),
-        "tilt": np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]]),
-        "elongation": np.diag([2 ** (value / 2), 2 ** (-value / 2)]),
-    }[name.split("_")[1]]
+    if name.endswith("size"):
+        matrix = np.eye(2) * math.sqrt(value)  # of places, down and right
+    elif name.endswith("tilt"):
+        angle = math.radians(value)
+        matrix = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+    else:
+        matrix = np.diag([2 ** (value / 2), 2 ** (-value / 2)])
     image = picture[0].numpy()
     center, inverse = np.argwhere(foreground(image)).mean(axis=0), np.linalg.inv(matrix)
     moved = ndimage.affine_transform(image, inverse, center - inverse @ center, order=1, mode="nearest")

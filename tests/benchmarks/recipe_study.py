@@ -130,7 +130,8 @@ def append(new: list[dict], path: Path) -> None:
     rows = [*read(path), *new]
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as partial, open(partial, "w", newline="") as f:
-        table = csv.DictWriter(f, fieldnames=list(dict.fromkeys(key for r in rows for key in r)))
+        columns = list(dict.fromkeys(key for r in rows for key in r))
+        table = csv.DictWriter(f, columns, lineterminator="\n")
         table.writeheader()
         table.writerows(rows)
 
