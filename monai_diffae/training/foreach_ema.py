@@ -17,7 +17,8 @@ _STEPS = Events.ITERATION_COMPLETED(event_filter=lambda engine, _: optimizer_ste
 
 
 class ForeachEMAHandler(EMAHandler):
-    """Ignite's ``EMAHandler`` with one call for all parameters in place of three for each; the same numbers.
+    """Ignite's ``EMAHandler`` with one call for all parameters in place of three for each; the same numbers
+    up to rounding, and frozen parameters to the bit.
 
     It averages the weights of the optimiser's steps: iterations that only accumulate gradients do not count. Arguments
     and ``ema_model`` are those of ``EMAHandler``.
@@ -54,8 +55,7 @@ class ForeachEMAHandler(EMAHandler):
     def _update_ema_model(self, engine: Engine, name: str) -> None:
         momentum = getattr(engine.state, name)
         average, current = ([*model.parameters()] for model in (self.ema_model, self.model))
-        torch._foreach_mul_(average, 1.0 - momentum)
-        torch._foreach_add_(average, current, alpha=momentum)
+        torch._foreach_lerp_(average, current, momentum)  # exact where both are equal: frozen weights stay as they are
         buffers, current_buffers = ([*model.buffers()] for model in (self.ema_model, self.model))
         if self.handle_buffers != "ema_train" and buffers:
             self._update_buffers(buffers, current_buffers, momentum)
@@ -63,6 +63,6 @@ class ForeachEMAHandler(EMAHandler):
     def _update_buffers(self, average: list[torch.Tensor], current: list[torch.Tensor], momentum: float) -> None:
         for mean, now in zip(average, current):
             if self.handle_buffers == "update" and mean.is_floating_point():
-                mean.mul_(1.0 - momentum).add_(now, alpha=momentum)
+                mean.lerp_(now, momentum)
             else:
                 mean.copy_(now)
