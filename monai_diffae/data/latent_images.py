@@ -30,9 +30,13 @@ class LatentImages(Dataset):
             model as the encoder.
         batch_size: images that are compressed at once.
         device: where the network is.
+        augmented: whether the images are changed by chance after this: a latent that is kept would be of another image.
+
+    Raises:
+        ValueError: if latents are to be kept of images that are augmented.
 
     An item is that of ``data``, with ``latent`` where they are kept: float32, shape ``(C', *spatial / factor)``, of
-    unit variance over the data set.
+    unit variance over the data set, or at the scale of the weights that ``network`` has loaded since.
     """
 
     def __init__(
@@ -43,7 +47,13 @@ class LatentImages(Dataset):
         fingerprint: Mapping[str, str] | None = None,
         batch_size: int = 1,
         device: torch.device | str = "cpu",
+        augmented: bool = False,
     ) -> None:
+        if augmented and path is not None:
+            raise ValueError(
+                "Latents are kept of the training images as they are, but these are augmented (flip_prob, zoom_range): "
+                "set cache_latents to false to compress them in every step, or leave out the augmentation."
+            )
         self.data = data
         self.network = network
         if path is None:
@@ -54,14 +64,20 @@ class LatentImages(Dataset):
                 "z_sem"
             ]
         network.stage_1.fit_scale(unscaled)
-        self.latents = None if path is None else unscaled * network.stage_1.scale_factor.cpu()
+        self.unscaled = None if path is None else unscaled
+        self._take_scale(network.stage_1)
+        network.stage_1.register_load_state_dict_post_hook(lambda stage_1, _: self._take_scale(stage_1))
+
+    def _take_scale(self, stage_1: nn.Module) -> None:
+        """As of weights that are loaded later (init_from): they know latents of that scale. On the CPU, for workers."""
+        self.scale_factor = stage_1.scale_factor.cpu().clone()
 
     def __len__(self) -> int:
         return len(self.data)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         item = self.data[index]
-        return item if self.latents is None else {**item, "latent": self.latents[index]}
+        return item if self.unscaled is None else {**item, "latent": self.unscaled[index] * self.scale_factor}
 
 
 def _unscaled(images: torch.Tensor, network: nn.Module) -> torch.Tensor:

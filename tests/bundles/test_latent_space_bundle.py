@@ -93,6 +93,14 @@ def test_augmented_images_are_compressed_in_every_step(bundle, stage_1, tmp_path
     assert float(read_table(tmp_path / "training_log.csv")[-1]["train_loss"]) > 0
 
 
+@pytest.mark.parametrize("augmentation", [{"flip_prob": 0.5}, {"zoom_range": [0.9, 1.1]}], ids=["flips", "zooms"])
+def test_latents_of_augmented_images_are_not_kept(bundle, stage_1, tmp_path, augmentation):
+    with pytest.raises(RuntimeError) as error:
+        train(bundle, tmp_path / "run", stage_1, **augmentation)
+    assert "set cache_latents to false" in str(root_cause(error.value))
+    assert not (tmp_path / "run" / "latents_of_images.pt").exists()
+
+
 @pytest.fixture(scope="module")
 def attributes_path(tmp_path_factory) -> str:
     return write_direction(tmp_path_factory.mktemp("attributes") / "attributes.pt", "size", 8)

@@ -75,6 +75,24 @@ def attributes_path(tmp_path_factory) -> str:
     return write_direction(tmp_path_factory.mktemp("attributes") / "attributes.pt", "lesion", 8)
 
 
+@pytest.mark.parametrize("names", [("train",), ("train", "volumes")], ids=["slices", "volumes"])
+def test_zooms_change_the_size_in_training_alone(bundle, tmp_path, names):
+    options = OPTIONS | TRAINING | {"image_size": 16, "pixdim": 9.0, "flip_prob": 0.0, "output_dir": str(tmp_path)}
+    kept, shrunk = (
+        bundle.workflow(*names, workflow_type="train", zoom_range=zoom_range, **options)
+        for zoom_range in ([1, 1], [0.7, 0.7])
+    )
+    before, after = (
+        workflow.parser.get_parsed_content("train::dataset")[(0, 0)]["image"] for workflow in (kept, shrunk)
+    )
+    assert after.shape == before.shape
+    spatial_dims = before.ndim - 1
+    assert 0.3**spatial_dims < float((after > 0).sum() / (before > 0).sum()) < 0.9**spatial_dims
+    assert after[(0,) * before.ndim] == -1  # black, as other padding
+    stored = [workflow.parser.get_parsed_content("train::wholes")[0]["image"] for workflow in (kept, shrunk)]
+    torch.testing.assert_close(*stored, rtol=0, atol=0)
+
+
 def numbers(image: nib.Nifti1Image) -> np.ndarray:
     return np.asarray(image.dataobj.get_unscaled())
 

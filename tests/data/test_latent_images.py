@@ -31,15 +31,32 @@ def test_items_have_the_latents_that_the_network_makes(data, tmp_path):
         expected = network.to_latent(data[index]["image"][None])[0]
         torch.testing.assert_close(images[index]["latent"], expected, rtol=1e-4, atol=1e-5)
         assert images[index]["volume"] == index
-    assert float(images.latents.std()) == pytest.approx(1, rel=1e-4)
+    assert float(torch.stack([item["latent"] for item in images]).std()) == pytest.approx(1, rel=1e-4)
 
 
 def test_latents_are_computed_once_while_their_fingerprint_holds(data, tmp_path):
     first = LatentImages(data, network_of(), tmp_path / "latents.pt", {"weights": "a"})
     again = LatentImages(data, network_of(seed=3), tmp_path / "latents.pt", {"weights": "a"})
-    torch.testing.assert_close(again.latents, first.latents, rtol=0, atol=0)  # read, not computed
+    torch.testing.assert_close(again.unscaled, first.unscaled, rtol=0, atol=0)  # read, not computed
     other = LatentImages(data, network_of(seed=3), tmp_path / "latents.pt", {"weights": "b"})
-    assert not torch.allclose(other.latents, first.latents)
+    assert not torch.allclose(other.unscaled, first.unscaled)
+
+
+def test_latents_have_the_scale_of_weights_that_are_loaded_later(data, tmp_path):
+    network, source = network_of(), network_of()
+    images = LatentImages(data, network, tmp_path / "latents.pt")
+    source.stage_1.scale_factor.fill_(5)
+    copy.deepcopy(network).load_state_dict(source.state_dict())  # as of a moving average
+    network.load_state_dict(source.state_dict())
+    expected = network.to_latent(data[3]["image"][None])[0]
+    torch.testing.assert_close(images[3]["latent"], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_latents_of_augmented_images_are_not_kept(data, tmp_path):
+    with pytest.raises(ValueError, match="set cache_latents to false"):
+        LatentImages(data, network_of(), tmp_path / "latents.pt", augmented=True)
+    assert not list(tmp_path.iterdir())
+    LatentImages(data, network_of(), None, augmented=True)
 
 
 def test_augmented_images_have_no_latents_but_a_scale_factor(data):
