@@ -77,9 +77,10 @@ def write_pictures(folder: Path, count: int, seed: int) -> str:
 
 
 def write_volumes(folder: Path, count: int, seed: int) -> str:
-    """Bright balls in noise; the labels say their size."""
+    """Bright balls in noise; the labels say their size. Of every other one a mask is known."""
     random, grid = np.random.default_rng(seed), np.indices((20, 20, 12)) - np.array([10, 10, 6]).reshape(3, 1, 1, 1)
-    (folder / "images").mkdir(parents=True)
+    for name in ("images", "lesions"):
+        (folder / name).mkdir(parents=True)
     with open(folder / "labels.csv", "w", newline="") as f:
         table = csv.writer(f)
         table.writerow(["file", "large", "radius"])
@@ -87,6 +88,9 @@ def write_volumes(folder: Path, count: int, seed: int) -> str:
             radius = 5 + 3 * (k % 2) + random.random()
             volume = 10 + 90 * (np.sqrt((grid**2).sum(axis=0)) < radius) + random.random((20, 20, 12))
             nibabel.save(nibabel.Nifti1Image(volume.astype(np.float32), np.eye(4)), folder / "images" / f"v{k}.nii.gz")
+            if k % 2:
+                mask = nibabel.Nifti1Image((volume > 50).astype(np.uint8), np.eye(4))
+                nibabel.save(mask, folder / "lesions" / f"v{k}.nii.gz")
             table.writerow([f"images/v{k}.nii.gz", k % 2, f"{radius:.2f}"])
     return str(folder)
 
@@ -97,7 +101,7 @@ KINDS = {
         write_volumes,
         8,
         {"image_size": 16, "pixdim": 1.0, "slice_range": [0.3, 0.7], "num_slices": 2}
-        | {"masks": {}, "mask_labels": [], "shown_by": {}},
+        | {"masks": {"lesion_mask": "lesions"}, "mask_labels": [], "shown_by": {}},
     ),
 }
 
@@ -152,6 +156,8 @@ def test_everything_is_measured_that_can_be(case, tmp_path):
     probed = {row["of"] for row in rows if row["measure"] in ("auroc", "r2") and "z_sem" in row["of"]}
     assert probed == {f"{name}, z_sem" for name in names}
     assert {row["of"].split(",")[0] for row in rows if row["measure"] == "response: monotonic"} == set(names)
+    outside = "share of the squared change outside the mask" in {row["measure"] for row in rows}
+    assert outside == (bundle == "brain_slices_diffae")  # the others have no masks
     page = (tmp_path / "out" / "index.html").read_text()
     assert "latent.pt" in page  # there is none, and it says so
     figures = re.findall(r"src='([^']+)'", page)
