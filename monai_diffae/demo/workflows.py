@@ -103,8 +103,8 @@ WORKFLOWS = (
         "Hippocampi: 80 and 120 % of their area, as far as they follow",
         "Sagittal slices around the left and the right hippocampus of the MNI152 template, the mean of many brains, or "
         "with HIPPOCAMPUS=DIR of two test volumes of Task04_Hippocampus. The area in each slice is brought to "
-        "that share of its own, along its pattern at the place of the slice; x_T is kept. Of what is asked about a "
-        "third is measured in the volume, aimed three fifths (the bundle's page).",
+        "that share of its own, along its pattern at the place of the slice; x_T is kept. Of what is asked about two "
+        "fifths are measured in the volume, aimed seven tenths (the bundle's page).",
         {
             "attribute": "hippocampus_area",
             "along": "pattern",
