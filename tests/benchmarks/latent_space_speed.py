@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a diffusion autoencoder of volumes costs in pixels and in the latent space of a compression model.
+"""What a diffusion autoencoder of volumes, or images, costs in pixels and in the latent space of a compression model.
 
 Both have the same semantic encoder and the same channels and blocks of the decoder, and take the same number of
 evaluations; they are timed in turn, in one process, on the same volumes:
 
-    python tests/benchmarks/latent_space_speed.py [--sizes 16 24 32 48 64] [--rounds 3] [--steps 10] [--device cuda]
+    python tests/benchmarks/latent_space_speed.py [--sizes 16 32 48 64] [--squares 128 256] [--rounds 3] [--steps 10]
 
-Written is ``results/latent_space_speed.csv``: seconds a volume (medians of the rounds) to encode, to invert and decode
-(explicit, ``--steps`` evaluations each, the compression model included) and of a training step (batch 1), the memory
-that a training step needs, and the exponent with which each grows with the number of voxels.
+Written is ``results/latent_space_speed.csv``: seconds a volume, or an image, (medians of the rounds) to encode, to
+invert and decode (explicit, ``--steps`` evaluations each, the compression model included) and of a training step
+(batch 1), the memory that a training step needs, and for volumes the exponent with which each grows with the number
+of voxels.
 """
 
 from __future__ import annotations
@@ -34,22 +35,23 @@ from monai_diffae.schedulers import InvertibleDDIMScheduler
 RESULTS = Path(__file__).parent / "results" / "latent_space_speed.csv"
 SPACES = ("pixels", "latents")
 TASKS = ("encode", "invert", "decode", "train step")
-BLOCKS = {"spatial_dims": 3, "z_dim": 128, "num_res_blocks": 1, "norm_num_groups": 16}
+BLOCKS = {"z_dim": 128, "num_res_blocks": 1, "norm_num_groups": 16}
 DECODER = {"channels": (32, 64), "attention_levels": (False, False)}  # attention over 64^3 voxels fits no memory
 
 
-def build(space: str, device: str) -> DiffusionAutoencoder:
+def build(space: str, spatial_dims: int, device: str) -> DiffusionAutoencoder:
     """A network with random weights: time does not depend on them."""
     torch.manual_seed(0)
+    blocks = BLOCKS | {"spatial_dims": spatial_dims}
     encoder = SemanticEncoder(
-        **BLOCKS, in_channels=1, channels=(16, 32, 64), attention_levels=(False, False, True), patch_size=4
+        **blocks, in_channels=1, channels=(16, 32, 64), attention_levels=(False, False, True), patch_size=4
     )
     channels = 1 if space == "pixels" else 4
-    decoder = DiffAEUNet(**BLOCKS, **DECODER, in_channels=channels, out_channels=channels)
+    decoder = DiffAEUNet(**blocks, **DECODER, in_channels=channels, out_channels=channels)
     network = DiffusionAutoencoder(encoder, decoder)
     if space == "latents":
         stage_1 = AutoencoderKL(
-            spatial_dims=3,
+            spatial_dims=spatial_dims,
             in_channels=1,
             out_channels=1,
             channels=(16, 32, 64),
@@ -67,8 +69,8 @@ def build(space: str, device: str) -> DiffusionAutoencoder:
 class Work:
     """The tasks of one network on one volume."""
 
-    def __init__(self, space: str, sides: tuple[int, int, int], steps: int, device: str) -> None:
-        self.network = build(space, device)
+    def __init__(self, space: str, sides: tuple[int, ...], steps: int, device: str) -> None:
+        self.network = build(space, len(sides), device)
         scheduler = InvertibleDDIMScheduler(prediction_type="v_prediction")
         self.loops = DiffusionAutoencoderInferer(scheduler, steps, verbose=False)
         self.image = torch.randn(1, 1, *sides, device=device)
@@ -102,13 +104,14 @@ def seconds(task: Callable[[], object], device: str) -> float:
     return time.perf_counter() - start
 
 
-def train_memory(space: str, sides: tuple[int, int, int], device: str) -> float:
+def train_memory(space: str, sides: tuple[int, ...], device: str) -> float:
     """MiB that a training step adds at its highest; on a CPU of a process of its own."""
     command = [sys.executable, __file__, "--memory_of", space, *map(str, sides), "--device", device]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
 
 
-def print_train_memory(space: str, sides: tuple[int, int, int], device: str) -> None:
+def print_train_memory(space: str, sides: tuple[int, ...], device: str) -> None:
+    Work(space, (16,) * len(sides), 1, device).train_step()  # what libraries take once
     work = Work(space, sides, 1, device)
     if torch.device(device).type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -121,7 +124,7 @@ def print_train_memory(space: str, sides: tuple[int, int, int], device: str) -> 
     print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 2**10 - before) / 2**20)
 
 
-def measure(sides: tuple[int, int, int], rounds: int, steps: int, device: str) -> list[dict[str, object]]:
+def measure(sides: tuple[int, ...], rounds: int, steps: int, device: str) -> list[dict[str, object]]:
     works = {space: Work(space, sides, steps, device).tasks() for space in SPACES}
     for tasks in works.values():
         for task in tasks.values():
@@ -144,7 +147,7 @@ def exponents(rows: list[dict]) -> list[dict[str, object]]:
     """Of cost = a * voxels^b, by least squares in the logarithms."""
     fitted = []
     for name in dict.fromkeys(row["task"] for row in rows):
-        of_task = [row for row in rows if row["task"] == name]
+        of_task = [row for row in rows if row["task"] == name and row["sides"].count("x") == 2]
         voxels = np.log([row["voxels"] for row in of_task])
         slopes = {
             space: np.polyfit(voxels, np.log([max(row[space], 1e-9) for row in of_task]), 1)[0] for space in SPACES
@@ -155,12 +158,13 @@ def exponents(rows: list[dict]) -> list[dict[str, object]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[16, 24, 32, 48, 64], help="sides of cubes")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[16, 32, 48, 64], help="sides of cubes")
+    parser.add_argument("--squares", type=int, nargs="*", default=[128, 256], help="sides of images")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=10, help="evaluations to invert, and to decode")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--output", type=Path, default=RESULTS)
-    parser.add_argument("--memory_of", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--memory_of", nargs="+", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.memory_of:
         print_train_memory(args.memory_of[0], tuple(map(int, args.memory_of[1:])), args.device)
@@ -169,7 +173,7 @@ def main() -> None:
     if 48 in args.sizes:
         volumes.insert(args.sizes.index(48) + 1, (48, 64, 48))  # the hippocampi's
     rows = []
-    for sides in volumes:
+    for sides in [*volumes, *((side,) * 2 for side in args.squares)]:
         rows += measure(sides, args.rounds, args.steps, args.device)
         for row in rows[-len(TASKS) - 1 :]:
             print(
@@ -178,7 +182,7 @@ def main() -> None:
     rows += exponents(rows)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     with args.output.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
         for row in rows:
             writer.writerow({key: f"{value:.4g}" if isinstance(value, float) else value for key, value in row.items()})

@@ -65,6 +65,30 @@ def test_the_shipped_compression_model_brings_volumes_back(tmp_path):
     assert error < 0.3 * volumes.var()  # of real volumes less than 0.05: the template is brighter than any
 
 
+def test_training_of_volumes_can_go_on_from_the_shipped_weights():
+    folder = BUNDLE / "models" / "volumes"
+    model, stage_1 = (torch.load(folder / name, weights_only=True) for name in ("model.pt", "stage_1.pt"))
+    for name, value in stage_1.items():
+        assert torch.equal(model[f"stage_1.model.{name}"], value), name
+
+
+def test_the_shipped_model_of_volumes_edits_by_default(tmp_path):
+    make_template_hippocampi(tmp_path / "data")
+    names = ("inference", "volumes", "latent_space", "manipulate")
+    options = {"dataset_dir": str(tmp_path / "data"), "output_dir": str(tmp_path / "out"), "progress": False}
+    options |= {"attribute": "hippocampus_area", "along": "pattern", "target": "95%"}
+    workflows.run(BUNDLE, *names, **options, num_inference_steps=3, inversion="explicit", device="cpu")
+    with open(tmp_path / "out" / "edits.csv") as f:
+        rows = list(csv.DictReader(f))
+    assert len(rows) == 2
+    assert all(float(row["score_after"]) < float(row["score_before"]) for row in rows)
+    for row in rows:
+        source = nib.load(tmp_path / "data" / row["file"])
+        edit = nib.load(tmp_path / "out" / row["file"].replace(".nii.gz", "_edit.nii.gz"))
+        assert edit.shape == source.shape
+        assert abs(edit.get_fdata() - source.get_fdata()).mean() > 0
+
+
 def test_results_lie_in_the_space_of_test_volumes(hippocampi, trained, tmp_path):
     options = {"dataset_dir": str(hippocampi), "ckpt_path": str(trained / "models" / "model.pt"), **FEW_STEPS}
     run("inference", **options, output_dir=str(tmp_path), max_evaluations=2)
