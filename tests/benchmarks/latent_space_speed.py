@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import resource
 import statistics
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from monai.networks.nets import AutoencoderKL
+from speed.memory import peak_memory
 
 from monai_diffae.inferers import DiffusionAutoencoderInferer
 from monai_diffae.networks import Compression, DiffAEUNet, DiffusionAutoencoder, LatentSpaceAutoencoder, SemanticEncoder
@@ -112,16 +112,7 @@ def train_memory(space: str, sides: tuple[int, ...], device: str) -> float:
 
 def print_train_memory(space: str, sides: tuple[int, ...], device: str) -> None:
     Work(space, (16,) * len(sides), 1, device).train_step()  # what libraries take once
-    work = Work(space, sides, 1, device)
-    if torch.device(device).type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
-        work.train_step()
-        print((torch.cuda.max_memory_allocated(device) - before) / 2**20)
-        return
-    before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-    work.train_step()
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 2**10 - before) / 2**20)
+    print(peak_memory(Work(space, sides, 1, device).train_step, torch.device(device)))
 
 
 def measure(sides: tuple[int, ...], rounds: int, steps: int, device: str) -> list[dict[str, object]]:
