@@ -26,8 +26,8 @@
 # A diffusion autoencoder of whole volumes costs much in voxels. In the latents of a compression model (stage 1, MONAI's
 # `AutoencoderKL`) its denoiser (stage 2) sees 64 times fewer of them
 # ([Lozupone et al. 2025](https://arxiv.org/abs/2504.08635)). This notebook trains both on hippocampi at 2 mm, for some
-# minutes only, to show the way and where information is lost; how to train for results is at the end. About ten minutes
-# on two CPU cores.
+# minutes only, to show the way; then it takes the shipped weights, of 1 mm, to see where information is lost and to
+# edit a volume. About ten minutes on two CPU cores.
 #
 # Research only, not for clinical use. **No image is stored with this notebook**, because they would be of people: its
 # figures appear when you run it, what it prints is as it was.
@@ -65,8 +65,8 @@ print_config()
 # ## Data and options
 #
 # `MONAI_DATA_DIRECTORY` keeps the data (27 MB, CC BY-SA 4.0), which MONAI downloads unless `Task04_Hippocampus` lies
-# there. The overlay `volumes.yaml` makes the bundle one of whole volumes: here 24x24x32 voxels of 2 mm
-# (`image_size` 48, its default, is 48x48x64 of 1 mm, at eight times the cost).
+# there. The overlay `volumes.yaml` makes the bundle one of whole volumes: 48x48x64 voxels of 1 mm, or with `image_size`
+# 24, as in the trainings here, 24x24x32 of 2 mm, at an eighth of the cost.
 
 # %%
 root_dir = Path(os.environ.get("MONAI_DATA_DIRECTORY") or tempfile.mkdtemp())
@@ -77,15 +77,15 @@ set_determinism(seed=0)
 
 train, test = (find_hippocampus(root_dir, split, download=True) for split in ("train", "test"))
 print(f"{len(train)} volumes to train, {len(test)} to test")
-common = {"dataset_dir": str(root_dir), "image_size": 24}
 
 
 def run(start: str, *names: str, **options: object) -> Path:
     """Run overlays on ``train.yaml`` or ``inference.yaml`` into a folder named like the last of them."""
     files = [str(bundle / "configs" / f"{name}.yaml") for name in (start, "volumes", *names)]
     folder = output_dir / names[-1]
-    options = common | {"bundle_root": str(bundle), "output_dir": str(folder), "logging_file": False} | options
-    workflow = ConfigWorkflow(files, workflow_type="train" if start == "train" else "infer", **options)
+    options |= {"bundle_root": str(bundle), "dataset_dir": str(root_dir), "output_dir": str(folder)}
+    workflow_type = "train" if start == "train" else "infer"
+    workflow = ConfigWorkflow(files, workflow_type=workflow_type, logging_file=False, **options)
     workflow.initialize()
     workflow.run()
     workflow.finalize()
@@ -107,7 +107,7 @@ def tell(folder: Path, *columns: str) -> None:
 # or `VQVAE` of your own does as well: `stage_1_path` and `stage_1_def`.
 
 # %%
-brief = {"num_workers": 0, "accumulation_steps": 1, "val_interval": 1, "ema_decay": 0.95}
+brief = {"image_size": 24, "num_workers": 0, "accumulation_steps": 1, "val_interval": 1, "ema_decay": 0.95}
 stage_1 = run("train", "train_autoencoder", max_iterations=180, epoch_length=60, learning_rate=1e-3, **brief)
 tell(stage_1, "train_loss", "val_psnr")
 
@@ -120,7 +120,6 @@ tell(stage_1, "train_loss", "val_psnr")
 
 # %%
 stage_1_path = str(stage_1 / "models" / "model.pt")
-smaller_patches = {"network_def::autoencoder::encoder::patch_size": 2}  # sides of 24 are no multiples of 16
 stage_2 = run(
     "train",
     "latent_space",
@@ -129,7 +128,7 @@ stage_2 = run(
     epoch_length=60,
     batch_size=8,
     num_inference_steps=5,
-    **smaller_patches,
+    **{"network_def::autoencoder::encoder::patch_size": 2},  # sides of 24 are no multiples of 16
     **brief,
 )
 tell(stage_2, "train_loss", "val_psnr", "val_noise_semantic_gap")
@@ -137,16 +136,16 @@ tell(stage_2, "train_loss", "val_psnr", "val_noise_semantic_gap")
 # %% [markdown]
 # ## Where information is lost
 #
-# What compression loses no code brings back: with its own x_T a *latent* comes back exactly, the volume only as well as
-# stage 1 can. A random x_T shows what z_sem alone knows. All three on test subjects.
+# From here on with the weights that the bundle ships, trained for some hours (`models/volumes`). What compression loses
+# no code brings back: with its own x_T a *latent* comes back exactly, the volume only as well as stage 1 can. A random
+# x_T shows what z_sem alone knows. All three on test subjects.
 
 # %%
 config = ConfigParser()
 config.read_config([bundle / "configs" / f"{name}.yaml" for name in ("inference", "volumes", "latent_space")])
-for key, value in (common | smaller_patches).items():
-    config[key] = value
-config["bundle_root"] = str(bundle)
-network = load_weights(config.get_parsed_content("network_def").to(device), stage_2 / "models" / "model.pt").eval()
+config.update({"bundle_root": str(bundle), "dataset_dir": str(root_dir)})
+ckpt_path = config.get_parsed_content("ckpt_path")
+network = load_weights(config.get_parsed_content("network_def").to(device), ckpt_path).eval()
 dataset = config.get_parsed_content("dataset")
 volumes = torch.stack([dataset[k]["image"].as_tensor() for k in range(2)]).to(device)
 loops = DiffusionAutoencoderInferer(config.get_parsed_content("scheduler"), 10, inversion="exact", verbose=False)
@@ -172,7 +171,7 @@ names = ("volume", "stage 1", "own x_T", "random x_T")
 _, axes = plt.subplots(len(volumes), len(names), figsize=(1.8 * len(names), 2.2 * len(volumes)), dpi=80, squeeze=False)
 for row, of_volume in zip(axes, zip(volumes, compressed, exact, semantic)):
     for axis, name, volume in zip(row, names, of_volume):
-        axis.imshow(volume[0, 12].cpu().rot90(), cmap="gray", vmin=-1, vmax=1)
+        axis.imshow(volume[0, 24].cpu().rot90(), cmap="gray", vmin=-1, vmax=1)
         axis.set(xticks=[], yticks=[])
         axis.set_title(name, fontsize=8)
 plt.show()
@@ -180,29 +179,23 @@ plt.show()
 # %% [markdown]
 # ## Edit in the patient's space
 #
-# The other overlays go behind `latent_space.yaml`: `fit_attributes` finds the direction of the hippocampus' volume in
-# the codes of training subjects, `manipulate` moves along it. An edit is written as a residual (what it changes is
-# added to the source), so that the source keeps the detail that compression loses. After minutes of training z_sem
-# knows little of the volume (R^2 below) and edits mean little: this shows the way.
+# The other overlays go behind `latent_space.yaml`: `manipulate` moves along the direction of the hippocampus' volume,
+# which `fit_attributes` found in the codes of training subjects. An edit is written as a residual (what it changes is
+# added to the source), so that the source keeps the detail that compression loses. How far the hippocampus follows
+# stands on the bundle's page: not as far as with slices.
 
 # %%
-weights = {"ckpt_path": str(stage_2 / "models" / "model.pt"), "num_inference_steps": 10, "progress": False}
-weights |= smaller_patches
-fitted = run("inference", "latent_space", "fit_attributes", attributes=["volume_ml"], **weights)
-with open(fitted / "attributes.csv", newline="") as f:
-    for row in csv.DictReader(f):
-        r2 = float(row["r2"] or "nan")  # NaN for too few subjects
-        print(f"R^2 of {row['attribute']} from z_sem, cross-validated on training subjects: {r2:.2f}")
 (output_dir / "edited.csv").write_text(f"image\n{test[0]['image']}\n")
 edits = run(
     "inference",
     "latent_space",
     "manipulate",
     data_list=str(output_dir / "edited.csv"),
-    attributes_path=str(fitted / "attributes.pt"),
-    attribute="volume_ml",
+    attribute="hippocampus_area",
+    along="pattern",
     target="80%",
-    **weights,
+    num_inference_steps=10,
+    progress=False,
 )
 (edit,) = edits.rglob("*_edit.nii.gz")
 source = nib.load(test[0]["image"])
@@ -213,7 +206,7 @@ print(f"changed by {abs(after - before).mean() / np.ptp(before):.2%} of its rang
 # %% [markdown]
 # ## Next
 #
-# For results: `monai-diffae train-autoencoder hippocampus_mri_diffae --with volumes`, then
-# `monai-diffae train hippocampus_mri_diffae --with volumes --with latent_space --stage_1_path STAGE_1.pt`, as the
-# bundle's page has it. When to take slices, volumes in voxels, or volumes in a latent space stands there, too. Large
-# volumes are compressed in windows (`roi_size`).
+# Your own volumes: `monai-diffae train-autoencoder hippocampus_mri_diffae --with volumes --dataset_dir DIR`, then
+# `monai-diffae train hippocampus_mri_diffae --with volumes --with latent_space --stage_1_path STAGE_1.pt`, with the
+# options that the bundle's page has. When to take slices, volumes in voxels, or volumes in a latent space stands there,
+# too. Large volumes are compressed in windows (`roi_size`).
