@@ -51,6 +51,14 @@ def test_slices_are_padded_by_their_edges(hippocampi):
     assert image[0, 0].std() > 0.01
 
 
+def test_what_zooms_leave_free_is_padded_by_the_edges_too(hippocampi, tmp_path):
+    options = {"dataset_dir": str(hippocampi), "output_dir": str(tmp_path), "num_workers": 0, "zoom_range": [0.5, 0.5]}
+    workflow = workflows.initialized(BUNDLE, "train", workflow_type="train", **options, **workflows.TINY)
+    image = workflow.parser.get_parsed_content("train::dataset")[(0, 0)]["image"]
+    assert torch.equal(image[0, 0], image[0, 15])  # rows beside the zoomed slice repeat its first one
+    assert image[0, 0].std() > 0.01
+
+
 def test_the_shipped_compression_model_brings_volumes_back(tmp_path):
     make_template_hippocampi(tmp_path)
     parser = ConfigParser()
