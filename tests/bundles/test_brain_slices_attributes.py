@@ -103,6 +103,23 @@ def test_another_mask_of_a_data_list_says_where_a_label_counts(brains, weights, 
     assert 0 < labels["contrast"] < labels["head_scale"]
 
 
+def test_a_mask_of_another_name_says_which_slices_have_the_label_of_a_volume(brains, weights, tmp_path):
+    run(
+        "fit_attributes",
+        dataset_dir=str(brains),
+        output_dir=str(tmp_path),
+        ckpt_path=weights,
+        attributes=["contrast"],
+        num_slices=3,
+        masks={"organ": "ventricles"},
+        mask_labels=["contrast"],
+        shown_by={},
+    )
+    shown = [area >= 4 for area in areas_of_ventricles(brains, 3)]
+    row = read_table(tmp_path / "attributes.csv")[0]
+    assert (row["kind"], int(row["labels"]), int(row["positive"])) == ("binary", len(shown), sum(shown))
+
+
 def test_data_of_an_earlier_version_say_that_they_lack_the_masks(brains, weights, tmp_path):
     for kind in ("images", "lesions"):
         (tmp_path / kind).symlink_to(brains / kind)

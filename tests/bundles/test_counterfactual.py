@@ -82,6 +82,17 @@ def test_brain_slices_are_brought_to_a_target_step_by_step(brain, attributes_pat
     assert edits.shape[-1] == 3
 
 
+def test_a_mask_of_another_name_tells_inside_from_outside(brain, attributes_path, tmp_path):
+    edit = {"attribute": "size", "target": 2.0, "num_steps": 1, "max_aims": 0, "attributes_path": attributes_path}
+    found = []
+    for name in ("lesion_mask", "cyst"):
+        brain.run(*NAMES, output_dir=str(tmp_path / name), masks={name: "lesions"}, **edit)
+        rows = read_table(tmp_path / name / "edits.csv")
+        found.append([(row["change_inside"], row["change_outside"]) for row in rows])
+    assert found[0] == found[1]
+    assert [inside != "nan" for inside, _ in found[1]] == [True, True, False, False]
+
+
 def test_an_ordinal_attribute_of_a_table_is_fitted_and_brought_to_another_grade(brain, tmp_path):
     (tmp_path / "images").mkdir()
     distance = np.linalg.norm(np.indices((20, 20, 20)) - 9.5, axis=0)

@@ -101,7 +101,7 @@ KINDS = {
         write_volumes,
         8,
         {"image_size": 16, "pixdim": 1.0, "slice_range": [0.3, 0.7], "num_slices": 2}
-        | {"masks": {"lesion_mask": "lesions"}, "mask_labels": [], "shown_by": {}},
+        | {"masks": {"ball": "lesions"}, "mask_labels": [], "shown_by": {}},  # a name of the user's
     ),
 }
 

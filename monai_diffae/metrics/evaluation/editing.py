@@ -45,7 +45,7 @@ class EditingSection:
         strengths: Sequence[float] = (-0.6, -0.3, 0.3, 0.6),
         names: Sequence[str] | None = None,
         num_images: int = 16,
-        mask_key: str = "lesion_mask",
+        mask_key: str = "mask",
     ) -> None:
         if not strengths or not min(strengths) < 0 < max(strengths):
             raise ValueError(f"strengths must lie on both sides of 0, got {list(strengths)}.")
