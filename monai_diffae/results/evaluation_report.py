@@ -15,7 +15,7 @@ import torch
 
 from monai_diffae.results.metric_tables import metric_tables
 from monai_diffae.results.panels import FigureRow, FigureStyle, save_figure
-from monai_diffae.results.plots import save_plot
+from monai_diffae.results.plots import save_boxes, save_plot
 from monai_diffae.support.atomic_files import replacing
 
 __all__ = ["EvaluationReport"]
@@ -53,7 +53,7 @@ class EvaluationReport:
         """
         Args:
             sections: of which each has ``name``, ``title``, ``text``, ``measures``, ``skipped``, ``curves``,
-                ``galleries`` and ``tables`` (a file ``<name>.csv`` each), as
+                ``spreads``, ``galleries`` and ``tables`` (a file ``<name>.csv`` each), as
                 :class:`monai_diffae.metrics.evaluation.Findings`. Those that are known so far: each call replaces what
                 an earlier one wrote.
         """
@@ -76,6 +76,10 @@ class EvaluationReport:
         for plot in dict.fromkeys(curve.plot for curve in section.curves):
             path = f"figures/{_file_name(section.name, plot)}.png"
             save_plot(self.output_dir / path, [curve for curve in section.curves if curve.plot == plot])
+            drawn[path] = plot
+        for plot in dict.fromkeys(spread.plot for spread in section.spreads):
+            path = f"figures/{_file_name(section.name, plot)}.png"
+            save_boxes(self.output_dir / path, [spread for spread in section.spreads if spread.plot == plot])
             drawn[path] = plot
         for gallery in section.galleries:
             path = f"figures/{_file_name(section.name, gallery.name)}.png"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -12,7 +13,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from monai_diffae.support.atomic_files import replacing
 
-__all__ = ["PlottedCurve", "save_plot"]
+__all__ = ["PlottedCurve", "PlottedSpread", "save_boxes", "save_plot"]
 
 
 class PlottedCurve(Protocol):
@@ -23,6 +24,28 @@ class PlottedCurve(Protocol):
     y: Sequence[float]
     x_title: str
     y_title: str
+
+
+class PlottedSpread(Protocol):
+    """A distribution with the title of its numbers, as :mod:`monai_diffae.metrics.evaluation` finds them."""
+
+    label: str
+    values: Sequence[float]
+    title: str
+
+
+def save_boxes(path: Path, spreads: Sequence[PlottedSpread]) -> None:
+    """Distributions beside each other, a PNG file that appears when it is complete: the box holds half of the numbers,
+    the whiskers 95 %, the others are points. Numbers that are not finite are left out."""
+    figure = Figure(figsize=(2 + 0.5 * len(spreads), 4.5), dpi=110, layout="constrained")
+    axes = figure.subplots()
+    axes.boxplot([[v for v in spread.values if math.isfinite(v)] for spread in spreads], whis=(2.5, 97.5), widths=0.6)
+    labels = [spread.label for spread in spreads]
+    axes.set_xticks(range(1, len(labels) + 1), labels, rotation=60, ha="right", fontsize=8, parse_math=False)
+    axes.set_ylabel(spreads[0].title, parse_math=False)
+    axes.grid(alpha=0.3, axis="y")
+    with replacing(path) as partial:
+        figure.savefig(partial, format="png", dpi="figure")
 
 
 def save_plot(path: Path, curves: Sequence[PlottedCurve]) -> None:

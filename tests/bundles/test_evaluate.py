@@ -158,6 +158,15 @@ def test_everything_is_measured_that_can_be(case, tmp_path):
     assert {row["of"].split(",")[0] for row in rows if row["measure"] == "response: monotonic"} == set(names)
     outside = "share of the squared change outside the mask" in {row["measure"] for row in rows}
     assert outside == (bundle == "brain_slices_diffae")  # the others have no masks
+    with open(tmp_path / "out" / "reconstruction.csv", newline="") as f:
+        images = list(csv.DictReader(f))
+    assert len(images) == FEW["num_images"]
+    assert all((root / "test" / row["file"]).is_file() for row in images)
+    assert {"slice" in row for row in images} == {bundle == "brain_slices_diffae"}
+    mean = np.mean([float(row["psnr, x_T zeros, 2 steps"]) for row in images])
+    assert next(
+        float(row["value"]) for row in rows if row["of"] == "x_T zeros, 2 steps" and row["measure"] == "psnr"
+    ) == (pytest.approx(mean, rel=1e-4))
     page = (tmp_path / "out" / "index.html").read_text()
     assert "latent.pt" in page  # there is none, and it says so
     figures = re.findall(r"src='([^']+)'", page)
@@ -266,6 +275,7 @@ def test_a_classifier_in_torchscript_is_explained(without_masks, tmp_path):
         rows = list(csv.DictReader(f))
     assert len(rows) == 3
     assert {"score_step_1", "score_step_2", "flipped"} <= set(rows[0])
+    assert all((root / "test" / row["file"]).is_file() for row in rows)
     measures = {row["measure"] for row in read(tmp_path / "out")}
     assert {"r2", "flip rate", "distance"} <= measures
     assert "explanation_counterfactuals.png" in (tmp_path / "out" / "index.html").read_text()

@@ -83,6 +83,11 @@ def test_reconstruction_is_measured_for_every_x_T_and_number_of_steps(make_bench
     assert set(values(found, "x_T variance")) == set(ways[:4])
     assert "ms_ssim" in found.skipped
     assert {len(curve.x) for curve in found.curves} == {2}
+    rows, (spread, *_) = found.tables["reconstruction"], found.spreads
+    assert [row["file"] for row in rows] == np.linspace(0, 23, 8).round().astype(int).tolist()
+    assert spread.values == [row["psnr, x_T exact, 2 steps"] for row in rows]
+    assert np.mean(spread.values) == pytest.approx(psnr["x_T exact, 2 steps"])
+    assert len(found.spreads) == len(psnr)
 
 
 def test_clipping_has_no_exact_x_T(make_bench):
@@ -232,7 +237,8 @@ def test_a_stopped_run_goes_on_and_gives_the_same(make_bench, tmp_path):
     evaluation().run(look)
     assert again[0].measures == written[0][0].measures  # seconds too: they are what was measured then
     assert len(again) == 2
-    assert not (tmp_path / "resume").exists()
+    assert [path.name for path in (tmp_path / "resume").iterdir()] == [".pseudonyms_salt"]  # pseudonyms stay the same
+    assert again[0].tables == written[0][0].tables
 
 
 def test_only_some_sections_run(make_bench):

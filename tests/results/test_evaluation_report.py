@@ -3,13 +3,14 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 from pathlib import Path
 
 import pytest
 import torch
 
-from monai_diffae.metrics.evaluation.findings import Curve, Findings, Gallery, Measure
+from monai_diffae.metrics.evaluation.findings import Curve, Findings, Gallery, Measure, Spread
 from monai_diffae.results import EvaluationReport, model_card
 
 
@@ -21,6 +22,7 @@ def findings(dims: int = 2) -> Findings:
     found.curves += [
         Curve("quality", name, [10, 100], [20, 30 + k], "evaluations", "PSNR") for k, name in enumerate("ab")
     ]
+    found.spreads += [Spread("PSNR of each image", name, [20.0, 30.0, math.inf], "PSNR (dB)") for name in "ab"]
     images = torch.rand(2, 1, *[16] * dims) * 2 - 1
     found.galleries.append(Gallery("pairs", ["one", "other"], [list(images)] * 2, ["", "x"], signed=[1]))
     return found
@@ -56,7 +58,7 @@ def test_table_page_and_figures_say_what_was_found(tmp_path, dims):
         assert "lpips: the package lpips is not installed" in content
     for pattern, content in ((r"src='([^']+)'", page), (r"\]\(([^)]+)\)", text)):
         figures = re.findall(pattern, content)
-        assert figures == ["figures/reconstruction_quality.png", "figures/reconstruction_pairs.png"]
+        assert figures == [f"figures/reconstruction_{name}.png" for name in ("quality", "PSNR_of_each_image", "pairs")]
         assert all((tmp_path / figure).read_bytes().startswith(b"\x89PNG") for figure in figures)
     assert not list(tmp_path.rglob("*.partial"))
 

@@ -21,6 +21,7 @@ from monai_diffae.inferers import DiffusionAutoencoderInferer, RememberingInfere
 from monai_diffae.metrics.baselines import PixelComponents
 from monai_diffae.metrics.evaluation.codes import CodesInferer
 from monai_diffae.support.groups import group_of
+from monai_diffae.support.names import named_from
 from monai_diffae.support.pseudonyms import Pseudonyms
 
 __all__ = ["EvaluationBench", "Part"]
@@ -34,21 +35,30 @@ class Part:
             is not known; ``subject``, or else ``volume``, says which items belong together.
         attributes: labels to take.
         progress: show bars.
+        data_root_dir: files are named from here.
 
     Raises:
         ValueError: for an empty data set.
     """
 
-    def __init__(self, dataset: Dataset, attributes: Sequence[str] = (), progress: bool = True) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        attributes: Sequence[str] = (),
+        progress: bool = True,
+        data_root_dir: str | os.PathLike = "",
+    ) -> None:
         if not len(dataset):
             raise ValueError("There are no images to evaluate with; check dataset_dir, and slice_range of volumes.")
         self.dataset = dataset
         self.attributes = list(attributes)
         self.progress = progress
+        self.data_root_dir = data_root_dir
 
     def chosen(self, count: int | None) -> dict[str, Any]:
         """So many of the images (``None``: all), evenly spaced: ``image`` ``(N, C, *spatial)``, ``groups`` ``(N,)``,
-        ``items`` without their images, and of each attribute the labels ``(N,)``."""
+        ``items`` without their images, ``places`` where each comes from (``file``, and ``slice`` of a volume), and of
+        each attribute the labels ``(N,)``."""
         total = len(self.dataset)
         places = np.unique(np.linspace(0, total - 1, total if count is None else min(count, total)).round().astype(int))
         items = [self.dataset[int(i)] for i in tqdm(places, desc="read images", disable=not self.progress, leave=False)]
@@ -56,9 +66,16 @@ class Part:
         return {
             "image": images,
             "groups": _groups(items, places),
-            "items": items,
+            "items": [{key: value for key, value in item.items() if key != "image"} for item in items],
+            "places": [self._place(item, int(place)) for item, place in zip(items, places)],
             **{name: np.array([_label(item, name) for item in items]) for name in self.attributes},
         }
+
+    def _place(self, item: Mapping[str, Any], index: int) -> dict[str, Any]:
+        """An image without a file goes by its number."""
+        file = getattr(item["image"], "meta", {}).get("filename_or_obj")
+        place: dict[str, Any] = {"file": named_from(str(file), self.data_root_dir) if file else index}
+        return place | ({"slice": int(item["slice"])} if "slice" in item else {})
 
     def features(
         self, encoders: Mapping[str, Callable[[torch.Tensor], torch.Tensor]], batch_size: int, desc: str = "encode"
@@ -157,6 +174,12 @@ class EvaluationBench:
     def codes(self) -> dict[str, torch.Tensor]:
         """Both codes and the reconstruction of the chosen images, by the bundle's own settings."""
         return self.run(CodesInferer(self.inferer), self.chosen["image"], "encode and decode")
+
+    def described(self, i: int) -> dict[str, Any]:
+        """Which of the chosen images this is, for tables: ``file``, ``slice`` of a volume, and ``subject``, empty where
+        the data do not say."""
+        subject = self.chosen["items"][i].get("subject")
+        return self.chosen["places"][i] | {"subject": self.pseudonyms(str(subject)) if subject else ""}
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """z_sem ``(B, D)``, on the CPU."""

@@ -117,8 +117,7 @@ class ExplanationSection:
         found.galleries.append(Gallery("counterfactuals", titles, images, labels, (len(titles) - 1,)))
         found.tables["explanations"] = [
             {
-                "image": i,
-                "subject": self._subject(i),
+                **self.bench.described(i),
                 "score": float(result["score"][i]),
                 "score_reconstruction": float(before[i]),
                 **{f"score_step_{k + 1}": float(value) for k, value in enumerate(after[i])},
@@ -127,8 +126,3 @@ class ExplanationSection:
             }
             for i in range(count)
         ]
-
-    def _subject(self, i: int) -> str:
-        """What an image is of, for tables: empty where the data do not say."""
-        subject = self.bench.chosen["items"][i].get("subject")
-        return self.bench.pseudonyms(str(subject)) if subject else ""

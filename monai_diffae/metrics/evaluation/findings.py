@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-__all__ = ["Curve", "Findings", "Gallery", "Measure"]
+__all__ = ["Curve", "Findings", "Gallery", "Measure", "Spread"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,23 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """A box in a plot of distributions.
+
+    Args:
+        plot: name of the plot; boxes of one name are drawn together.
+        label: of the box.
+        values: a number an image.
+        title: what the numbers are.
+    """
+
+    plot: str
+    label: str
+    values: Sequence[float]
+    title: str
+
+
+@dataclass(frozen=True)
 class Gallery:
     """Rows of images.
 
@@ -97,6 +114,7 @@ class Findings:
         measures: in their order.
         skipped: what could not be measured, and why.
         curves: for plots.
+        spreads: for plots of distributions.
         galleries: for figures of images.
         tables: further tables by name, rows with one set of columns.
     """
@@ -107,6 +125,7 @@ class Findings:
     measures: list[Measure] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
     curves: list[Curve] = field(default_factory=list)
+    spreads: list[Spread] = field(default_factory=list)
     galleries: list[Gallery] = field(default_factory=list)
     tables: dict[str, list[dict[str, object]]] = field(default_factory=dict)
 

@@ -8,7 +8,7 @@ import torch
 from monai_diffae.inferers import DiffusionAutoencoderInferer
 from monai_diffae.metrics.evaluation.bench import EvaluationBench
 from monai_diffae.metrics.evaluation.codes import CodesInferer
-from monai_diffae.metrics.evaluation.findings import Curve, Findings, Gallery, Measure
+from monai_diffae.metrics.evaluation.findings import Curve, Findings, Gallery, Measure, Spread
 from monai_diffae.metrics.image_quality import ImageQuality, lpips_network
 from monai_diffae.metrics.stochastic_code import x_T_statistics
 
@@ -58,6 +58,7 @@ class ReconstructionSection:
         bench, images = self.bench, self.bench.chosen["image"]
         quality = ImageQuality(images.shape[1:], 2.0, *lpips_network())
         found.skipped |= quality.skipped
+        found.tables["reconstruction"] = [bench.described(i) for i in range(len(images))]
         shown: dict[str, torch.Tensor] = {}
         for way in self.ways:
             evaluations, psnr = [], []
@@ -117,9 +118,11 @@ class ReconstructionSection:
         )
 
     def _add_quality(self, found: Findings, quality: ImageQuality, of: str, images: torch.Tensor) -> dict[str, float]:
-        measures = [
-            Measure.over_images(name, of, values, _UNITS.get(name, ""))
-            for name, values in quality(images, self.bench.chosen["image"]).items()
-        ]
+        of_images = quality(images, self.bench.chosen["image"])
+        measures = [Measure.over_images(name, of, values, _UNITS.get(name, "")) for name, values in of_images.items()]
         found.measures += measures
+        psnr = of_images["psnr"].tolist()
+        found.spreads.append(Spread("PSNR of each image", of, psnr, "PSNR (dB)"))
+        for row, value in zip(found.tables["reconstruction"], psnr):
+            row[f"psnr, {of}"] = value
         return {measure.measure: measure.value for measure in measures}
