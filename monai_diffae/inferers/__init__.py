@@ -9,6 +9,7 @@ from .latent_sampling import ConditionalLatentSampler as ConditionalLatentSample
 from .latent_sampling import LatentSampler as LatentSampler
 from .manipulation import ManipulationInferer as ManipulationInferer
 from .mixed_precision import MixedPrecisionInferer as MixedPrecisionInferer
+from .noise_losses import NoiseLosses as NoiseLosses
 from .reconstruction import ReconstructionInferer as ReconstructionInferer
 from .remembering import RememberingInferer as RememberingInferer
 from .sampling import SamplingInferer as SamplingInferer

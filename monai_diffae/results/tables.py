@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +110,8 @@ class LatentsTableSaver(_ItemTableSaver):
         identifiers: of subjects, ``pseudonyms`` or ``keep``. Names of files stay as they are.
         salt: of the pseudonyms; ``None`` for one that is drawn and kept beside the table, see
             :class:`~monai_diffae.support.pseudonyms.Pseudonyms`.
+        image_numbers: from an image ``(C, *spatial)`` and its z_sem to numbers by column, which stand after the
+            typicality, such as :class:`~monai_diffae.inferers.NoiseLosses`; ``None`` for none.
 
     Raises:
         ValueError: for a file that is neither ``.csv`` nor ``.parquet``; while it collects, for a code that is not
@@ -127,9 +129,10 @@ class LatentsTableSaver(_ItemTableSaver):
         typicality_path: str | os.PathLike | None = None,
         identifiers: str = "pseudonyms",
         salt: str | int | None = None,
+        image_numbers: Callable[[torch.Tensor, torch.Tensor], Mapping[str, float]] | None = None,
     ) -> None:
         super().__init__(filename, data_root_dir)
-        self.numbers = tuple(numbers)
+        self.numbers, self.image_numbers = tuple(numbers), image_numbers
         self._typicality = None if typicality_path is None else TypicalityCheck(typicality_path)
         self.pseudonyms = Pseudonyms(self.filename.parent, salt, identifiers)
         self._joined: set[tuple[str, int]] = set()  # images of pairs and chains that have their row
@@ -174,6 +177,8 @@ class LatentsTableSaver(_ItemTableSaver):
         for place, row in super().placed_rows(item, output):
             check_finite(output["z_sem"], "z_sem", place["file"])
             cells = {} if self._typicality is None else self._typicality.cells(output["z_sem"], place)
+            if self.image_numbers is not None:
+                cells |= self.image_numbers(item["image"], output["z_sem"])
             yield place, cells | row
 
     def rows(self, output: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -304,3 +304,11 @@ class InvertibleDDIMScheduler(Scheduler):
         """``v = sqrt(alpha_bar) noise - sqrt(1 - alpha_bar) x_0``, the target of v-prediction; arguments as above."""
         signal, sigma = self.signal_and_noise(sample, timesteps)
         return signal * noise - sigma * sample
+
+    def training_target(self, sample: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+        """What a network has to predict by ``prediction_type``: the noise, x_0 or v; arguments as above."""
+        if self.prediction_type == "epsilon":
+            return noise
+        if self.prediction_type == "sample":
+            return sample
+        return self.get_velocity(sample, noise, timesteps)

@@ -36,11 +36,7 @@ class SampledDiffusionPrepareBatch(DiffusionPrepareBatch):
 
     def get_target(self, images: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
         """What the network has to predict, shape of ``images``."""
-        if self.scheduler.prediction_type == "epsilon":
-            return noise
-        if self.scheduler.prediction_type == "sample":
-            return images
-        return self.scheduler.get_velocity(images, noise, timesteps)
+        return self.scheduler.training_target(images, noise, timesteps)
 
     def __call__(
         self,

@@ -6,7 +6,7 @@
 Known: slices of volumes that neither training nor the typicality has seen (by default ten subjects of seed 2000 of the
 generator). Unknown: the same slices upside down, faces and noise of the same size, and the CT that pydicom carries, by
 the bundle's own preprocessing. Of each kind the AUROC of the distance, the share beyond all withheld codes, and the
-mean percentile.
+mean percentile; and the AUROC of the noise loss (option noise_losses) at each level.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from sklearn.metrics import roc_auc_score
 
 from monai_diffae.checkpoints import load_weights
 from monai_diffae.datasets import generate_brain_slices
+from monai_diffae.inferers import NoiseLosses
 from monai_diffae.semantics import LatentTypicality
 
 NUM_FACES = 100  # of lfw_subset the first hundred; the others are no faces
@@ -64,23 +65,33 @@ def main() -> None:
     parser = ConfigParser()
     parser.read_config(args.bundle_root / "configs" / "inference.yaml")
     network = load_weights(parser.get_parsed_content("network_def"), args.bundle_root / "models" / "model.pt").eval()
+    noise_losses = NoiseLosses(network, parser.get_parsed_content("scheduler"))
     known = slices_of(args.bundle_root, args.known_dir)
     kinds = {"known": known, "upside down": known.flip(dims=(3,))} | pictures(known.shape[-1])
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(get_testdata_file("CT_small.dcm"), folder)
         kinds["CT"] = slices_of(args.bundle_root, Path(folder))
-    rows, distances = [], {}
+    rows, found = [], {}
+
+    def auroc(measure: str, name: str) -> str:
+        if name == "known":
+            return ""
+        both = np.concatenate([found["known"][measure], found[name][measure]])
+        labels = np.repeat([0, 1], [len(found[kind][measure]) for kind in ("known", name)])
+        return f"{roc_auc_score(labels, both):.4g}"
+
     for name, images in kinds.items():
         with torch.no_grad():
             z_sem = torch.cat([network.encode(part) for part in images.split(32)])
-        distances[name], percentile = typicality.distance(z_sem).numpy(), typicality(z_sem).numpy()
-        both = np.concatenate([distances["known"], distances[name]])
-        labels = np.repeat([0, 1], [len(distances["known"]), len(images)])
+        losses = [noise_losses(image, z) for image, z in zip(images, z_sem)]
+        found[name] = {key: np.array([loss[key] for loss in losses]) for key in losses[0]}
+        found[name]["distance"], percentile = typicality.distance(z_sem).numpy(), typicality(z_sem).numpy()
         rows.append(
             {
                 "images": name,
                 "count": len(images),
-                "auroc": "" if name == "known" else f"{roc_auc_score(labels, both):.4g}",
+                "auroc": auroc("distance", name),
+                **{f"auroc_{key}": auroc(key, name) for key in losses[0]},
                 "beyond_all": f"{(percentile >= typicality.finest).mean():.4g}",
                 "mean_percentile": f"{percentile.mean():.4g}",
                 "withheld_codes": len(typicality.withheld),

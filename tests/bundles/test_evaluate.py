@@ -240,11 +240,17 @@ def test_typicality_is_fitted_and_stands_in_every_table_of_codes(without_masks, 
         dataset_dir=str(root / "test"),
         output_dir=str(tmp_path / "codes"),
         typicality_path=str(path),
+        noise_losses=True,
         progress=False,
         **options,
     )
     with open(tmp_path / "codes" / "latents.csv", newline="") as f:
-        found = [float(row["typicality"]) for row in csv.DictReader(f)]
+        rows = list(csv.DictReader(f))
+    found = [float(row["typicality"]) for row in rows]
+    for level in (25, 50, 75):
+        losses = [float(row[f"noise_loss_{level}"]) for row in rows]
+        assert min(losses) > 0
+        assert len(set(losses)) > 1
     expected = [100 * k / (count + 1) for k in range(1, count + 1)]  # of the very images that it was compared with
     assert sorted(found) == pytest.approx(expected, abs=1.01 * 100 / (count + 1))  # equal codes differ by rounding
 

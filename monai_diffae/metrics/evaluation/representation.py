@@ -158,11 +158,7 @@ class RepresentationSection:
             with torch.no_grad():
                 clean = to_latent(part, bench.network)
                 results = inferer(part, bench.network, noise, timesteps, clean)
-            target = noise
-            if str(scheduler.prediction_type) == "sample":
-                target = clean
-            elif str(scheduler.prediction_type) == "v_prediction":
-                target = scheduler.get_velocity(clean, noise, timesteps)
+            target = scheduler.training_target(clean, noise, timesteps)
             for name in errors:
                 errors[name] += float((results[name] - target).square().sum())
         if errors["prediction"] == 0:
