@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+from .classifiers import open_classifier as open_classifier
 from .monai_generative import load_monai_generative_checkpoint as load_monai_generative_checkpoint
 from .official import OfficialCheckpoint as OfficialCheckpoint
 from .official import load_official_checkpoint as load_official_checkpoint

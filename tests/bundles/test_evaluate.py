@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.networks.nets import Classifier
 from PIL import Image
 
 from monai_diffae.semantics import LatentTypicality
@@ -253,6 +254,27 @@ def test_typicality_is_fitted_and_stands_in_every_table_of_codes(without_masks, 
         assert len(set(losses)) > 1
     expected = [100 * k / (count + 1) for k in range(1, count + 1)]  # of the very images that it was compared with
     assert sorted(found) == pytest.approx(expected, abs=1.01 * 100 / (count + 1))  # equal codes differ by rounding
+
+
+def test_weights_with_the_network_of_a_configuration_are_explained(without_masks, tmp_path):
+    bundle, root, options = without_masks
+    layers = {"in_shape": [1, 16, 16], "classes": 1, "channels": [4], "strides": [2]}
+    torch.manual_seed(0)
+    torch.save(Classifier(**layers).state_dict(), tmp_path / "weights.pt")
+    run(
+        bundle,
+        "explain",
+        dataset_dir=str(root / "test"),
+        output_dir=str(tmp_path / "out"),
+        classifier_path=str(tmp_path / "weights.pt"),
+        classifier_def={"_target_": "Classifier"} | layers,
+        **dict.fromkeys(("num_inference_steps", "num_images", "num_steps", "max_aims"), 1),
+        inversion="explicit",
+        progress=False,
+        **options,
+    )
+    assert "share that it says yes to" in {row["measure"] for row in read(tmp_path / "out")}
+    assert len((tmp_path / "out" / "explanations.csv").read_text().splitlines()) == 2
 
 
 def test_a_classifier_in_torchscript_is_explained(without_masks, tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from monai_diffae.metrics.evaluation import ClassifierScore, open_classifier
+from monai_diffae.metrics.evaluation import ClassifierScore
 
 
 class Outputs(torch.nn.Module):
@@ -41,19 +41,3 @@ def test_images_are_brought_to_its_range():
 def test_an_output_that_is_not_there_is_refused(count, index, softmax):
     with pytest.raises(ValueError, match=f"{count} outputs"):
         ClassifierScore(Outputs(count), index, softmax)(torch.zeros(1, 1, 2, 2))
-
-
-def test_files_with_their_network_are_opened(tmp_path):
-    images = torch.rand(2, 1, 4, 4)
-    torch.jit.script(Outputs(2)).save(str(tmp_path / "c.ts"))
-    torch.export.save(torch.export.export(Outputs(2), (images,)), tmp_path / "c.pt2")
-    for name in ("c.ts", "c.pt2"):
-        torch.testing.assert_close(open_classifier(tmp_path / name)(images), Outputs(2)(images))
-
-
-def test_other_files_are_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no classifier"):
-        open_classifier(tmp_path / "none.ts")
-    torch.save(Outputs(1).state_dict(), tmp_path / "weights.pt")
-    with pytest.raises(ValueError, match="need their network"):
-        open_classifier(tmp_path / "weights.pt")

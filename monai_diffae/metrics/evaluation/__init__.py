@@ -4,7 +4,6 @@
 from .bench import EvaluationBench as EvaluationBench
 from .bench import Part as Part
 from .classifiers import ClassifierScore as ClassifierScore
-from .classifiers import open_classifier as open_classifier
 from .editing import EditingSection as EditingSection
 from .evaluation import Evaluation as Evaluation
 from .explanation import ExplanationSection as ExplanationSection

@@ -1,39 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 import torch.nn as nn
 
-__all__ = ["ClassifierScore", "open_classifier"]
-
-
-def open_classifier(path: str | os.PathLike | None, device: torch.device | str = "cpu") -> nn.Module:
-    """A classifier of the user's from a file that holds the network with its weights: an exported program (``.pt2``) or
-    TorchScript (any other name), as ``python -m monai.bundle ckpt_export`` writes it.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if none is given; for a file of another kind, a state dict for one: that needs its network, see
-            ``classifier`` in explain.yaml.
-    """
-    if path is None:
-        raise ValueError("Give your classifier with classifier_path, a TorchScript or .pt2 file.")
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no classifier {os.fspath(path)!r}; give a TorchScript or .pt2 file.")
-    try:
-        if path.suffix == ".pt2":
-            return torch.export.load(path).module().to(device)
-        return torch.jit.load(path, map_location=device).eval()
-    except (RuntimeError, ValueError, OSError) as error:
-        raise ValueError(
-            f"{os.fspath(path)!r} is neither TorchScript nor an exported program ({type(error).__name__}). Weights "
-            "alone need their network: give both as classifier."
-        ) from None  # users are shown the first error of a chain
+__all__ = ["ClassifierScore"]
 
 
 class ClassifierScore(nn.Module):
