@@ -84,12 +84,19 @@ def test_one_volume_begins_several_pairs_and_only_those_given_are_read(run, tmp_
     assert len(workflow.parser.get_parsed_content("volumes")) == 2
 
 
+def noise_losses(folder: Path) -> dict[tuple[str, ...], float]:
+    rows = workflows.read_table(folder / "latents.csv")
+    return {(row["file"], row["slice"], n): float(row[f"noise_loss_{n}"]) for row in rows for n in ("25", "50", "75")}
+
+
 def test_a_chain_is_one_line_through_its_volumes(run, tmp_path):
-    run("interpolate", num_points=3, chain=[SUBJECTS[1], SUBJECTS[0], SUBJECTS[2]])
+    run("interpolate", num_points=3, chain=[SUBJECTS[1], SUBJECTS[0], SUBJECTS[2]], noise_losses=True)
+    losses = noise_losses(tmp_path)
     assert names(tmp_path) == ["images/sub-0001_to_sub-0002_interpolation.nii.gz"]
     line = values(tmp_path / names(tmp_path)[0])
     assert line.shape == (64, 64, 2, 5)
-    run(**PROCESSED)
+    run(**PROCESSED, noise_losses=True)
+    assert losses == pytest.approx(noise_losses(tmp_path), rel=1e-3)  # those that follow in a chain have theirs, too
     for place, k in enumerate((1, 0, 2)):
         reconstruction = values(tmp_path / f"images/sub-000{k}_reconstruction.nii.gz")
         np.testing.assert_allclose(line[..., 2 * place], reconstruction, atol=1e-4)

@@ -109,7 +109,7 @@ def attributes_path(tmp_path_factory) -> str:
 @pytest.mark.parametrize(
     ("overlays", "options", "written"),
     [
-        ((), {}, "sub-0_reconstruction.nii.gz"),
+        ((), {"noise_losses": True}, "sub-0_reconstruction.nii.gz"),
         (("manipulate",), {"attribute": "size", "amount": 2.0}, "sub-0_edit.nii.gz"),
         (("variations",), {"num_variations": 2}, "sub-0_variations.nii.gz"),
         (("interpolate",), {"num_points": 2}, "sub-0_to_sub-1_interpolation.nii.gz"),
@@ -123,6 +123,8 @@ def test_workflows_run_in_the_latent_space(bundle, trained, attributes_path, tmp
     bundle.run("inference", "volumes", "latent_space", *overlays, **options)
     result = nib.load(tmp_path / written)
     assert np.isfinite(result.get_fdata()).all()
+    columns = read_table(tmp_path / "latents.csv")[0]
+    assert ("noise_loss_50" in columns) == ("noise_losses" in options)
     if not overlays or overlays == ("manipulate",):
         assert result.shape == SHAPE
         np.testing.assert_array_equal(result.affine, np.diag([9.0, 9, 9, 1]))
