@@ -49,13 +49,38 @@ def open_classifier(
         return _of_bundle(path, device)
     try:
         if path.suffix == ".pt2":
-            return torch.export.load(path).module().to(device)
+            return _Exported(torch.export.load(path)).to(device)
         return torch.jit.load(path, map_location=device).eval()
     except (RuntimeError, ValueError, OSError) as error:
         raise ValueError(
             f"{os.fspath(path)!r} is neither TorchScript nor an exported program ({type(error).__name__}). Weights "
             "alone need their network: give it as classifier_def."
         ) from None  # users are shown the first error of a chain
+
+
+class _Exported(nn.Module):
+    """An exported program as a network like others: of any number of images, where it was exported for a fixed one, and
+    without a mode, which programs refuse to be asked for."""
+
+    def __init__(self, program: torch.export.ExportedProgram) -> None:
+        super().__init__()
+        self.program = program.module()
+        (images, *_) = program.graph_signature.user_inputs
+        (count,) = (node.meta["val"].shape[0] for node in program.graph.nodes if node.name == images)
+        self.batch_size = count if isinstance(count, int) else None
+
+    def train(self, mode: bool = True) -> nn.Module:
+        self.training = mode
+        return self
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if self.batch_size is None:
+            return self.program(images)
+        parts = []
+        for part in images.split(self.batch_size):
+            missing = part[-1:].expand(self.batch_size - len(part), *part.shape[1:])
+            parts.append(self.program(torch.cat([part, missing]))[: len(part)])
+        return torch.cat(parts)
 
 
 def _of_bundle(folder: Path, device: torch.device | str) -> nn.Module:
@@ -67,12 +92,11 @@ def _of_bundle(folder: Path, device: torch.device | str) -> nn.Module:
         if (folder / "configs" / "metadata.json").is_file():
             parser.read_meta(folder / "configs" / "metadata.json")
         parser["bundle_root"] = str(folder)
-        if "network_def" not in parser:
-            raise ValueError(f"{os.fspath(config)!r} has no network_def, which the bundles of MONAI have.")
-        return load_weights(parser.get_parsed_content("network_def").to(device), weights).eval()
+        if "network_def" in parser:
+            return load_weights(parser.get_parsed_content("network_def").to(device), weights).eval()
     if script.is_file():
         return open_classifier(script, device)
     raise ValueError(
-        f"The folder {os.fspath(folder)!r} is no MONAI bundle with a network: expected configs/inference.json (or "
-        ".yaml, or train.*) with models/model.pt, or models/model.ts."
+        f"The folder {os.fspath(folder)!r} is no MONAI bundle with a network: expected network_def in "
+        "configs/inference.json (or .yaml, or train.*) and its weights in models/model.pt, or models/model.ts."
     )

@@ -54,7 +54,7 @@ class TypicalityCheck:
         z_sem = z_sem.detach().cpu().reshape(1, -1)
         percentile = float(self._typicality(z_sem))
         self._count += 1
-        if percentile >= self._typicality.finest:
+        if bool(self._typicality.beyond(z_sem)):
             of_slice = f", slice {place['slice']}" if "slice" in place else ""
             self._beyond.append((float(self._typicality.distance(z_sem)), f"{place['file']}{of_slice}"))
         return {"typicality": percentile}

@@ -102,6 +102,11 @@ class LatentTypicality(nn.Module):
         nearer = torch.searchsorted(self.withheld, self.distance(z_sem), right=True)
         return 100.0 * nearer / (len(self.withheld) + 1)
 
+    def beyond(self, z_sem: torch.Tensor) -> torch.Tensor:
+        """Whether codes ``(B, D)`` are as far as all withheld ones or farther, shape ``(B,)``: those with the finest
+        percentile. Comparing percentiles would depend on how they are rounded."""
+        return self.distance(z_sem) >= self.withheld[-1]
+
     @property
     def finest(self) -> float:
         """The highest percentile that the number of withheld codes allows."""

@@ -277,7 +277,7 @@ def test_weights_with_the_network_of_a_configuration_are_explained(without_masks
     assert len((tmp_path / "out" / "explanations.csv").read_text().splitlines()) == 2
 
 
-def test_a_classifier_in_torchscript_is_explained(without_masks, tmp_path):
+def test_a_classifier_in_a_file_is_explained(without_masks, tmp_path):
     bundle, root, options = without_masks
 
     class Bright(torch.nn.Module):
@@ -285,14 +285,18 @@ def test_a_classifier_in_torchscript_is_explained(without_masks, tmp_path):
             level = x.flatten(1).mean(dim=1)
             return torch.stack([-level, level], dim=1) * 50.0
 
-    torch.jit.script(Bright()).save(str(tmp_path / "classifier.ts"))
+    path = tmp_path / ("classifier.ts" if bundle == "brain_slices_diffae" else "classifier.pt2")
+    if path.suffix == ".ts":
+        torch.jit.script(Bright()).save(str(path))
+    else:
+        torch.export.save(torch.export.export(Bright(), (torch.zeros(1, 1, 16, 16),)), path)
     few = {"num_inference_steps": 2, "inversion": "explicit", "num_images": 3, "num_steps": 2, "max_aims": 2}
     run(
         bundle,
         "explain",
         dataset_dir=str(root / "test"),
         output_dir=str(tmp_path / "out"),
-        classifier_path=str(tmp_path / "classifier.ts"),
+        classifier_path=str(path),
         classifier_output=1,
         classifier_softmax=True,
         progress=False,

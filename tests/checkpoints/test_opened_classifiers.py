@@ -44,8 +44,15 @@ def test_files_with_their_network_are_opened(tmp_path, images):
     expected = network()(images)
     torch.jit.script(network()).save(str(tmp_path / "c.ts"))
     torch.export.save(torch.export.export(network(), (images,)), tmp_path / "c.pt2")
-    for name in ("c.ts", "c.pt2"):
-        torch.testing.assert_close(open_classifier(tmp_path / name)(images), expected)
+    batch = {"dynamic_shapes": ({0: torch.export.Dim("batch")},)}
+    torch.export.save(torch.export.export(network(), (images,), **batch), tmp_path / "any.pt2")
+    for name in ("c.ts", "c.pt2", "any.pt2"):
+        opened = open_classifier(tmp_path / name).train().eval()
+        assert not opened.training
+        for count in (1, 2, 5):  # whatever the number that it was exported for
+            several = images.repeat(3, 1, 1, 1)[:count]
+            torch.testing.assert_close(opened(several), network()(several))
+        torch.testing.assert_close(opened(images), expected)
 
 
 def test_weights_are_loaded_into_their_network(tmp_path, images):
@@ -68,7 +75,7 @@ def test_the_network_of_a_bundle_is_opened_with_its_weights(tmp_path, images, co
 
 def test_a_bundle_of_torchscript_alone_is_opened(tmp_path, images):
     folder = bundle(tmp_path / "bundle")
-    (folder / "models" / "model.pt").unlink()
+    (folder / "configs" / "inference.json").write_text("{}")
     torch.jit.script(network()).save(str(folder / "models" / "model.ts"))
     torch.testing.assert_close(open_classifier(folder)(images), network()(images))
 
@@ -85,5 +92,5 @@ def test_what_holds_no_classifier_is_refused(tmp_path):
         open_classifier(tmp_path)
     folder = bundle(tmp_path / "bundle")
     (folder / "configs" / "inference.json").write_text("{}")
-    with pytest.raises(ValueError, match="no network_def"):
+    with pytest.raises(ValueError, match="expected network_def"):
         open_classifier(folder)

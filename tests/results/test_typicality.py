@@ -50,6 +50,15 @@ def read(file: Path) -> list[dict]:
         return list(csv.DictReader(f))
 
 
+@pytest.mark.parametrize("count", [1, 24, 99, 200, 522, 603, 1643])
+def test_a_strange_code_is_warned_of_whatever_the_number_of_withheld_ones(tmp_path, count):
+    path, codes = tmp_path / "typicality.pt", torch.zeros(2, 4)
+    codes[1] = 100.0
+    LatentTypicality.fit(normal(400, 0), normal(count, 1)).save(path)
+    with pytest.warns(UserWarning, match=f"1 of 2 images lie beyond all {count} codes"):
+        run(items(tmp_path, codes), LatentsTableSaver(tmp_path / "latents.csv", typicality_path=path))
+
+
 @pytest.mark.parametrize("slices", [False, True])
 def test_every_code_has_its_percentile_and_strange_ones_are_warned_of_once(tmp_path, path, slices):
     codes = normal(10, 2)
