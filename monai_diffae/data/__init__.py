@@ -39,6 +39,7 @@ from .sample_names import sample_name as sample_name
 from .seeded import EndlessSampler as EndlessSampler
 from .seeded import RandDiffusionNoised as RandDiffusionNoised
 from .seeded import SeededDataset as SeededDataset
+from .shared_images import warn_of_shared_images as warn_of_shared_images
 from .splits import split_indices as split_indices
 from .splits import split_volumes as split_volumes
 from .usable_items import UsableItems as UsableItems

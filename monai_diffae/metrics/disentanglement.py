@@ -6,32 +6,46 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from sklearn.linear_model import LassoCV
-from sklearn.metrics import roc_auc_score
+from sklearn.linear_model import Lasso, LassoCV
+from sklearn.metrics import r2_score, roc_auc_score
+from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.preprocessing import StandardScaler
 
 __all__ = ["dci", "dci_from_importance", "labels_that_vary_together", "linear_importance", "total_auroc_difference"]
 
+_FOLDS = 5
 _CAPTURED = 0.75  # AUROC of a single number from which it counts as holding an attribute
 
 
-def linear_importance(features: np.ndarray, labels: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def linear_importance(
+    features: np.ndarray, labels: Mapping[str, np.ndarray], groups: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Importance of each feature for each attribute: absolute weights of a lasso on standardised features, whose
     strength is chosen by cross-validation; and how well that does.
 
     Args:
         features: shape ``(N, D)``.
         labels: K attributes, shape ``(N,)`` each, without NaN; 0 and 1 are numbers like others.
+        groups: the subject of each image, shape ``(N,)``, whose images stay together; ``None`` for one each.
 
     Returns:
-        Importances ``(D, K)``, in standard deviations of the label, and R^2 on the images themselves, ``(K,)``.
+        Importances ``(D, K)``, in standard deviations of the label, and R^2 on subjects that were left out, ``(K,)``.
+
+    Raises:
+        ValueError: for fewer than three subjects.
     """
+    groups = np.arange(len(features)) if groups is None else groups
+    num_folds = min(_FOLDS, len(np.unique(groups)))
+    if num_folds < 3:
+        raise ValueError(f"It needs three subjects or more, got {num_folds}.")
     z = StandardScaler().fit_transform(features)
+    splits = list(GroupKFold(num_folds, shuffle=True, random_state=0).split(z, groups=groups))
     importances, informativeness = [], []
     for values in labels.values():
-        model = LassoCV(alphas=20, tol=1e-3, max_iter=5000).fit(z, values)
+        model = LassoCV(alphas=20, tol=1e-3, max_iter=5000, cv=splits).fit(z, values)
         importances.append(np.abs(model.coef_) / values.std())
-        informativeness.append(model.score(z, values))
+        left_out = cross_val_predict(Lasso(model.alpha_, tol=1e-3, max_iter=5000), z, values, cv=splits)
+        informativeness.append(r2_score(values, left_out))
     return np.stack(importances, axis=1), np.array(informativeness)
 
 
@@ -66,10 +80,15 @@ def dci_from_importance(importance: np.ndarray) -> dict[str, float]:
     return {"disentanglement": one_minus_entropy(importance), "completeness": one_minus_entropy(importance.T)}
 
 
-def dci(features: np.ndarray, labels: Mapping[str, np.ndarray]) -> dict[str, float]:
+def dci(features: np.ndarray, labels: Mapping[str, np.ndarray], groups: np.ndarray | None = None) -> dict[str, float]:
     """Disentanglement, completeness and informativeness (mean of :func:`linear_importance`'s second result) of features
-    ``(N, D)`` for two attributes or more, ``(N,)`` each."""
-    importance, informativeness = linear_importance(features, labels)
+    ``(N, D)`` for two attributes or more, ``(N,)`` each.
+
+    Raises:
+        ValueError: as of :func:`linear_importance` and :func:`dci_from_importance`: of labels that no feature tells all
+            importances are 0.
+    """
+    importance, informativeness = linear_importance(features, labels, groups)
     return dci_from_importance(importance) | {"informativeness": float(informativeness.mean())}
 
 

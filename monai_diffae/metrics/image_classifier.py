@@ -77,13 +77,16 @@ def train_image_classifier(
         progress: show a bar.
 
     Raises:
-        ValueError: for an attribute without two values.
+        ValueError: for an attribute without two values, or a binary one of other values than 0 and 1.
     """
     known = {name: ~np.isnan(values) for name, values in labels.items()}
     for name, values in labels.items():
         if len(np.unique(values[known[name]])) < 2:
             raise ValueError(f"Attribute {name!r} has one value in {known[name].sum()} images; it cannot be learnt.")
     kinds = {name: infer_kind(values[known[name]]) for name, values in labels.items()} | dict(kinds or {})
+    for name, values in labels.items():
+        if kinds[name] == "binary" and infer_kind(values[known[name]]) != "binary":
+            raise ValueError(f"Attribute {name!r} is to be binary, but its labels are not 0 and 1.")
     targets = torch.from_numpy(np.stack(list(labels.values()), axis=1)).float()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -16,6 +16,7 @@ __all__ = ["ImageQuality", "lpips_network"]
 
 _SSIM_WINDOW = 11
 _MS_SSIM_SCALES = 5
+_LPIPS_SIDE = 31
 _BACKBONE = "alexnet-owt-7be5be79.pth"  # torchvision's file, from which LPIPS takes its features
 
 
@@ -26,7 +27,9 @@ class ImageQuality:
 
     References:
         SSIM: Wang et al., IEEE Transactions on Image Processing 13, 2004. MS-SSIM: Wang et al., Asilomar 2003. LPIPS:
-        Zhang et al., CVPR 2018. The first four are MONAI's, with a Gaussian window of 11 pixels.
+        Zhang et al., CVPR 2018. The first four are MONAI's, with a Gaussian window of 11 pixels. SSIM's luminance term
+        depends on where 0 is: of images in [-1, 1] it weighs differences in mid-grey more, in black and white less than
+        of the same images in [0, 2], from which published values mostly are.
 
     Args:
         image_shape: ``(C, *spatial)``.
@@ -60,6 +63,8 @@ class ImageQuality:
             )
         if len(spatial) != 2 or channels not in (1, 3):
             self.skipped["lpips"] = f"it is made for grey and RGB pictures, not for shape {list(image_shape)}"
+        elif min(spatial) < _LPIPS_SIDE:
+            self.skipped["lpips"] = f"images of {spatial} are too small for AlexNet, which needs {_LPIPS_SIDE} pixels"
         elif lpips is None:
             self.skipped["lpips"] = lpips_missing
         else:

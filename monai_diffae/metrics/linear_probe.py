@@ -20,6 +20,7 @@ __all__ = ["LabelledFeatures", "Probe", "linear_probe"]
 
 _FOLDS = 5
 _INNER_FOLDS = 3  # to choose the regularisation
+_TRIED_SPLITS = 10
 _LOGISTIC = {"logisticregression__C": np.logspace(-4, 1, 6)}
 _RIDGE = {"ridge__alpha": np.logspace(-1, 4, 6)}
 
@@ -110,7 +111,8 @@ def linear_probe(
         seed: of the draw of those subjects.
 
     Raises:
-        ValueError: for another share or kind, labels that do not vary, or too few subjects to fit to.
+        ValueError: for another share or kind, labels that do not vary, binary ones that are not 0 and 1, too few
+            subjects to fit to, or subjects that cannot be parted so that all classes are on both sides.
     """
     if not 0 < share <= 1:
         raise ValueError(f"share must lie in (0, 1], got {share}.")
@@ -122,6 +124,8 @@ def linear_probe(
         raise ValueError(f"kind must be one of {', '.join(KINDS)}; got {kind!r}.")
     if not len(data.labels) or len(np.unique(basis)) < 2:
         raise ValueError(f"A probe needs labels of two values; got {len(basis)} labels of {np.unique(basis)[:5]}.")
+    if kind == "binary" and not np.isin(np.concatenate([basis, data.labels]), (0, 1)).all():
+        raise ValueError(f"Binary labels are 0 and 1, got {np.unique(basis)[:5]}; or ask for classes.")
     if train is not None:
         model, count = _fit(train, kind, share, seed)
         return Probe(kind, data.labels, _predict(model, kind, data.features), data.groups, count)
@@ -138,10 +142,18 @@ def _splits(data: LabelledFeatures, kind: str, num_folds: int) -> list[tuple[np.
     most = _most_folds(data, kind)
     if most < 2:
         raise ValueError(f"A probe needs two subjects (of each class) to cross-validate; got {most}.")
-    folds = min(num_folds, most)
     kind_of_folds = GroupKFold if kind == "continuous" else StratifiedGroupKFold
-    splitter = kind_of_folds(folds, shuffle=True, random_state=0)  # of items in a cyclic order as well
-    return list(splitter.split(data.features, data.labels, data.groups))
+    for folds in range(min(num_folds, most), 1, -1):
+        for random_state in range(1 if kind == "continuous" else _TRIED_SPLITS):  # subjects may hold several classes
+            splitter = kind_of_folds(folds, shuffle=True, random_state=random_state)  # of a cyclic order as well
+            splits = list(splitter.split(data.features, data.labels, data.groups))
+            if kind == "continuous" or all(_has_all(data.labels, side) for split in splits for side in split):
+                return splits
+    raise ValueError("The subjects cannot be parted so that all classes are on both sides; give more subjects.")
+
+
+def _has_all(labels: np.ndarray, places: np.ndarray) -> bool:
+    return len(np.unique(labels[places])) == len(np.unique(labels))
 
 
 def _most_folds(data: LabelledFeatures, kind: str) -> int:
@@ -165,11 +177,13 @@ def _fit(data: LabelledFeatures, kind: str, share: float, seed: int) -> tuple[Ba
         weight = "balanced" if kind == "binary" else None
         model = make_pipeline(StandardScaler(), LogisticRegression(class_weight=weight, max_iter=2000, tol=1e-3))
         grid, scoring = _LOGISTIC, "roc_auc" if kind == "binary" else "accuracy"
-    if _most_folds(data, kind) < 2:  # nothing to choose by: the middle of the grid
+    try:
+        splits = _splits(data, kind, _INNER_FOLDS)
+    except ValueError:  # nothing to choose by: the middle of the grid
         (name, values), *_ = grid.items()
         model = clone(model).set_params(**{name: values[len(values) // 2]})
         return model.fit(data.features, data.labels), len(data.labels)
-    search = GridSearchCV(model, grid, scoring=scoring, cv=_splits(data, kind, _INNER_FOLDS))
+    search = GridSearchCV(model, grid, scoring=scoring, cv=splits)
     return search.fit(data.features, data.labels).best_estimator_, len(data.labels)
 
 

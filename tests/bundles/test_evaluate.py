@@ -268,6 +268,7 @@ def test_weights_with_the_network_of_a_configuration_are_explained(without_masks
         output_dir=str(tmp_path / "out"),
         classifier_path=str(tmp_path / "weights.pt"),
         classifier_def={"_target_": "Classifier"} | layers,
+        classifier_outputs="logits",
         **dict.fromkeys(("num_inference_steps", "num_images", "num_steps", "max_aims"), 1),
         inversion="explicit",
         progress=False,

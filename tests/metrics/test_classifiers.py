@@ -41,3 +41,27 @@ def test_images_are_brought_to_its_range():
 def test_an_output_that_is_not_there_is_refused(count, index, softmax):
     with pytest.raises(ValueError, match=f"{count} outputs"):
         ClassifierScore(Outputs(count), index, softmax)(torch.zeros(1, 1, 2, 2))
+
+
+def test_probabilities_become_log_odds():
+    images = torch.rand(3, 1, 4, 4)
+    network = torch.nn.Sequential(Outputs(3), torch.nn.Softmax(dim=1))
+    expected = ClassifierScore(Outputs(3), 2, softmax=True)(images)
+    torch.testing.assert_close(ClassifierScore(network, 2, outputs="probabilities")(images), expected)
+    with pytest.raises(ValueError, match="no probabilities"):
+        ClassifierScore(Outputs(3), 2, outputs="probabilities")(images + 1)
+    with pytest.raises(ValueError, match="logits or probabilities"):
+        ClassifierScore(network, outputs="percent")
+
+
+def test_probabilities_are_not_taken_for_logits():
+    images = torch.rand(3, 1, 4, 4)
+    score = ClassifierScore(torch.nn.Sequential(Outputs(1), torch.nn.Sigmoid()))
+    score(images)
+    with pytest.raises(ValueError, match="classifier_outputs"):
+        score.check_outputs()
+    said, logits = ClassifierScore(Outputs(1), outputs="logits"), ClassifierScore(Outputs(1))
+    said(images)
+    said.check_outputs()
+    logits(images - 5)
+    logits.check_outputs()

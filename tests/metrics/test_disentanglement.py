@@ -36,6 +36,17 @@ def test_dci_of_attributes_that_are_features():
     assert good["informativeness"] > 0.75
 
 
+def test_informativeness_is_of_subjects_that_were_left_out():
+    random = np.random.default_rng(0)
+    groups = np.repeat(np.arange(12), 10)
+    z = random.normal(size=(12, 40))[groups] + 0.01 * random.normal(size=(120, 40))  # each subject has its place
+    labels = {name: random.normal(size=12)[groups] for name in "ab"}  # nothing to learn of other subjects
+    assert dci(z, labels)["informativeness"] > 0.9
+    assert dci(z, {**labels, "c": z[:, 0]}, groups)["informativeness"] < 0.5
+    with pytest.raises(ValueError, match="three subjects"):
+        dci(z, labels, groups % 2)
+
+
 def test_auroc_difference_is_counted_for_what_one_feature_holds():
     random = np.random.default_rng(0)
     y, other = (random.integers(0, 2, 2000).astype(float) for _ in range(2))

@@ -21,7 +21,7 @@ from monai_diffae.metrics.evaluation import (
 from monai_diffae.metrics.evaluation.findings import Measure
 from monai_diffae.networks import LatentDenoiser
 from monai_diffae.schedulers import InvertibleDDIMScheduler
-from monai_diffae.semantics import AttributeDirections, LatentStatistics
+from monai_diffae.semantics import AttributeDirections, LatentStatistics, LatentTypicality
 
 LABELS = ("bright", "size")
 
@@ -109,7 +109,7 @@ def test_representation_is_probed_beside_simpler_features(make_bench):
     assert {"DCI disentanglement", "TAD", "participation_ratio", "semantic gap"} <= {m.measure for m in found.measures}
     assert "ImageNet encoder" in found.skipped
     bounded = [m for m in found.measures if m.measure == "auroc" and m.interval]
-    assert len(bounded) == 3
+    assert len(bounded) == 6
     assert all(m.low <= m.high for m in bounded)
     assert "cross-validated" not in found.text
 
@@ -138,11 +138,18 @@ def test_edits_are_judged_by_a_classifier_of_images(make_bench):
     directions = directions_of(bench)
     judge = Judge(bench, num_iterations=60)
     section = EditingSection(bench, lambda: directions, judge, (-1.0, 1.0), num_images=6, mask_key="mask")
+    section.masks = {"size": "none"}
+    section.typicality = lambda: LatentTypicality.fit(bench.encode(bench.train_chosen["image"]), torch.zeros(5, 8))
     found = section.measure()
     measures = {m.measure for m in found.measures}
     assert {"response: rank_correlation", "response: monotonic", "slope of what is seen", "extrapolation"} <= measures
     assert "change of size" in measures
-    assert "share of the squared change outside the mask" in measures
+    outside = values(found, "share of the squared change outside the mask")
+    assert list(outside) == ["bright +1, mask mask"]  # nothing shows a size
+    assert found.skipped["change of size outside a mask"] == "the images have no mask 'none'"
+    assert values(found, "typicality of the code").keys() == {
+        f"{name}{strength}" for name in LABELS for strength in (" -1", ", unedited", " +1")
+    }
     assert values(found, "auroc")["the classifier of images, bright"] > 0.9
     assert [gallery.titles for gallery in found.galleries] == [
         [f"{name} -1", "reconstruction", f"{name} +1"] for name in LABELS
@@ -195,8 +202,69 @@ def test_samples_are_compared_beside_real_images(make_bench):
     expected = frechet_distance(bench.components.encode(train), bench.components.encode(real))
     assert distances["training images to held-out, 8 principal components"] == pytest.approx(expected)
     assert distances["samples to held-out, 8 principal components"] > 10 * expected  # of an untrained network
-    assert len(values(found, "distance to the nearest training image")) == 4
+    nearest = values(found, "distance to the nearest training image")
+    assert len(nearest) == 6
+    pixels = torch.cdist(real.flatten(1), bench.train_chosen["image"].flatten(1)).min(dim=1).values.mean()
+    assert nearest["held-out images, pixels, 40 of 40 training images"] == pytest.approx(float(pixels), rel=1e-4)
     assert {m.measure for m in found.measures} >= {"precision", "recall", "density", "coverage"}
+
+
+def test_images_that_samples_are_compared_with_are_evenly_spaced(make_bench):
+    bench = make_bench(num_images=16)
+    section = GenerationSection(bench, lambda: sampler_of(bench), Judge(bench, num_iterations=1), num_samples=11)
+    distances = values(section.measure(), "Frechet distance")
+    places = np.linspace(0, 15, 11).round().astype(int)
+    real, train = bench.chosen["image"][places], bench.train_chosen["image"][np.linspace(0, 39, 11).round().astype(int)]
+    expected = frechet_distance(bench.components.encode(train), bench.components.encode(real))
+    assert distances["training images to held-out, 8 principal components"] == pytest.approx(expected)
+
+
+def test_without_training_images_real_ones_are_compared_by_halves(make_bench):
+    bench = make_bench(labels=(), train=False, num_images=12)
+    section = GenerationSection(bench, lambda: sampler_of(bench), Judge(bench), num_samples=12)
+    distances = values(section.measure(), "Frechet distance")
+    features = bench.components.encode(bench.chosen["image"])
+    of_halves = distances["half of the held-out to the other half, 8 principal components"]
+    assert of_halves == pytest.approx(frechet_distance(features[1::2], features[::2]))
+    assert distances["as many samples to that half, 8 principal components"] > of_halves
+
+
+@pytest.mark.parametrize(("kinds", "says"), [({"size": "ordinal", "age": "binary"}, None), ({"size": "big"}, "'big'")])
+def test_kinds_of_labels_are_checked_before_anything_is_measured(make_bench, kinds, says):
+    bench = make_bench()
+    for make in (RepresentationSection, lambda bench, kinds: Judge(bench, kinds=kinds)):
+        if says is None:
+            assert make(bench, kinds).kinds == {"size": "continuous"}
+        else:
+            with pytest.raises(ValueError, match=says):
+                make(bench, kinds)
+
+
+def test_binary_labels_of_other_values_are_skipped_with_the_reason(make_bench):
+    bench = make_bench()
+    kinds = {"size": "binary"}
+    found = RepresentationSection(bench, kinds, shares=(1.0,), num_draws=2).measure()
+    assert "Binary labels are 0 and 1" in found.skipped["probe of size, z_sem"]
+    network, _ = Judge(bench, num_iterations=1, kinds=kinds).network()
+    assert network.names == ["bright"]
+
+
+def test_an_encoder_that_gives_all_images_one_code_is_told(make_bench):
+    bench = make_bench()
+    bench.encode = lambda images: torch.zeros(len(images), 8)
+    found = RepresentationSection(bench, shares=(1.0,), num_draws=2).measure()
+    assert "the same for all" in found.skipped["effective dimension of z_sem"]
+    assert "no importance" in found.skipped["DCI"]
+
+
+def test_the_semantic_gap_does_not_depend_on_the_batches(make_bench):
+    gaps = [
+        values(RepresentationSection(make_bench(labels=(), batch_size=size)).measure(), "semantic gap")
+        for size in (1, 3, 8)
+    ]
+    (expected,) = gaps[0].values()
+    for gap in gaps[1:]:
+        assert list(gap.values()) == pytest.approx([expected], rel=1e-4)
 
 
 def test_samples_without_a_latent_network_or_images_are_skipped(make_bench):

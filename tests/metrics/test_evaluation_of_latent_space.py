@@ -35,14 +35,13 @@ def boxes(count: int, seed: int, shape: tuple[int, ...]) -> list[dict]:
     return items
 
 
-@pytest.fixture(params=[2, 3], ids=["pictures", "volumes"])
+@pytest.fixture(params=[(2, "image"), (2, "latent"), (3, "image")], ids=["pictures", "encoder of latents", "volumes"])
 def bench(request, tmp_path, device) -> EvaluationBench:
-    network = tiny_latent_space_autoencoder(request.param).to(device)
+    dims, encoder_input = request.param
+    network = tiny_latent_space_autoencoder(dims, encoder_input).to(device)
     scheduler = InvertibleDDIMScheduler(prediction_type="v_prediction")
     inferer = DiffusionAutoencoderInferer(scheduler, 4, inversion="exact", tolerance=1e-4, verbose=False)
-    parts = [
-        Part(boxes(*of, LATENT_SPACE_SHAPES[request.param]), ["bright"], progress=False) for of in ((12, 0), (16, 1))
-    ]
+    parts = [Part(boxes(*of, LATENT_SPACE_SHAPES[dims]), ["bright"], progress=False) for of in ((12, 0), (16, 1))]
     return EvaluationBench(network, inferer, *parts, tmp_path / "resume", batch_size=5, device=device, progress=False)
 
 
@@ -70,6 +69,7 @@ def test_every_section_measures(bench):
     judge = Judge(bench, num_iterations=20)
     found = RepresentationSection(bench, shares=(1.0,), num_draws=5).measure()
     assert {"auroc", "semantic gap"} <= {m.measure for m in found.measures}
+    assert "bright, untrained encoder" in of_measure(found, "auroc")
     edits = EditingSection(bench, lambda: directions, judge, (-1.0, 1.0), num_images=4).measure()
     assert "response: monotonic" in {m.measure for m in edits.measures}
     sampler = LatentSampler(

@@ -93,9 +93,10 @@ def test_lpips_takes_grey_pictures_as_three_channels():
             assert x.shape[1] == 3
             return (x - y).abs().mean(dim=(1, 2, 3), keepdim=True)
 
-    quality = ImageQuality((1, 16, 16), lpips=Distance())
+    quality = ImageQuality((1, 31, 31), lpips=Distance())
     assert "lpips" not in quality.skipped
-    assert quality(torch.ones(2, 1, 16, 16), torch.zeros(2, 1, 16, 16))["lpips"].tolist() == [1, 1]
+    assert quality(torch.ones(2, 1, 31, 31), torch.zeros(2, 1, 31, 31))["lpips"].tolist() == [1, 1]
+    assert "AlexNet" in ImageQuality((1, 30, 31), lpips=Distance()).skipped["lpips"]
 
 
 def test_lpips_is_not_downloaded(monkeypatch, tmp_path):

@@ -9,6 +9,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from monai_diffae.metrics import LabelledFeatures, bootstrap_intervals, linear_probe, score_predictions
+from monai_diffae.metrics.linear_probe import _splits
 
 
 def labelled(kind: str = "binary", num_groups: int = 20, seed: int = 0) -> LabelledFeatures:
@@ -118,3 +119,31 @@ def test_interval_of_a_mean_is_that_of_the_normal_distribution():
 def test_one_subject_has_no_interval():
     bounds = bootstrap_intervals(lambda drawn: {"mean": 1.0}, np.zeros(5))
     assert np.isnan(bounds["mean"]).all()
+
+
+def test_folds_hold_both_classes_where_subjects_can_be_parted_so():
+    """Of two subjects with a rare class each: a fold without it could be scored by nothing."""
+    random = np.random.default_rng(0)
+    groups = np.repeat(np.arange(12), 10)
+    labels = np.zeros(120)
+    labels[[3, 4, 95]] = 1
+    features = random.normal(size=(120, 3))
+    features[:, 0] += 4 * labels
+    for seed in range(3):
+        order = random.permutation(12)
+        data = LabelledFeatures(features, labels, order[groups])
+        assert linear_probe(data, seed=seed).scores()["auroc"] > 0.9
+        for split in _splits(data, "binary", 5):
+            assert all(labels[side].any() for side in split)
+
+
+def test_subjects_that_cannot_be_parted_are_refused():
+    labels = np.array([0.0, 0, 1, 1, 2, 2])
+    with pytest.raises(ValueError, match="two subjects"):
+        linear_probe(LabelledFeatures(np.eye(6), labels, np.arange(6) // 2), kind="classes")
+
+
+def test_binary_labels_are_0_and_1():
+    data = labelled("binary")
+    with pytest.raises(ValueError, match="Binary labels are 0 and 1"):
+        linear_probe(LabelledFeatures(data.features, data.labels + 1, data.groups), kind="binary")

@@ -23,6 +23,7 @@ from monai_diffae.metrics.evaluation.codes import CodesInferer
 from monai_diffae.support.groups import group_of
 from monai_diffae.support.names import named_from
 from monai_diffae.support.pseudonyms import Pseudonyms
+from monai_diffae.support.spacing import evenly_spaced
 
 __all__ = ["EvaluationBench", "Part"]
 
@@ -59,15 +60,14 @@ class Part:
         """So many of the images (``None``: all), evenly spaced: ``image`` ``(N, C, *spatial)``, ``groups`` ``(N,)``,
         ``items`` without their images, ``places`` where each comes from (``file``, and ``slice`` of a volume), and of
         each attribute the labels ``(N,)``."""
-        total = len(self.dataset)
-        places = np.unique(np.linspace(0, total - 1, total if count is None else min(count, total)).round().astype(int))
-        items = [self.dataset[int(i)] for i in tqdm(places, desc="read images", disable=not self.progress, leave=False)]
+        places = evenly_spaced(len(self.dataset), count)
+        items = [self.dataset[i] for i in tqdm(places, desc="read images", disable=not self.progress, leave=False)]
         images = torch.stack([convert_to_tensor(item["image"], track_meta=False).float() for item in items])
         return {
             "image": images,
             "groups": _groups(items, places),
             "items": [{key: value for key, value in item.items() if key != "image"} for item in items],
-            "places": [self._place(item, int(place)) for item, place in zip(items, places)],
+            "places": [self._place(item, place) for item, place in zip(items, places)],
             **{name: np.array([_label(item, name) for item in items]) for name in self.attributes},
         }
 
@@ -104,7 +104,7 @@ def _label(item: Mapping[str, Any], name: str) -> float:
     return float(item[name])
 
 
-def _groups(items: Sequence[Mapping[str, Any]], places: np.ndarray) -> np.ndarray:
+def _groups(items: Sequence[Mapping[str, Any]], places: Sequence[int]) -> np.ndarray:
     """What belongs together, by name: subjects, or volumes, or every image for itself."""
     return np.array([" ".join(map(str, group_of(item, int(place)))) for item, place in zip(items, places)])
 
@@ -169,7 +169,7 @@ class EvaluationBench:
         """As many principal components of the pixels as z_sem has numbers: of the training images, or where there are
         none of the held-out ones, which favours them."""
         images = (self.train_chosen or self.heldout.chosen(self.max_train_images))["image"]
-        return PixelComponents(images, self.codes()["z_sem"].shape[1])
+        return PixelComponents(images, self.encode(images[:1]).shape[1])
 
     def codes(self) -> dict[str, torch.Tensor]:
         """Both codes and the reconstruction of the chosen images, by the bundle's own settings."""
@@ -179,7 +179,7 @@ class EvaluationBench:
         """Which of the chosen images this is, for tables: ``file``, ``slice`` of a volume, and ``subject``, empty where
         the data do not say."""
         subject = self.chosen["items"][i].get("subject")
-        return self.chosen["places"][i] | {"subject": self.pseudonyms(str(subject)) if subject else ""}
+        return self.chosen["places"][i] | {"subject": "" if subject in (None, "") else self.pseudonyms(str(subject))}
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """z_sem ``(B, D)``, on the CPU."""

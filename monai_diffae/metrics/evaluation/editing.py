@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -11,7 +11,8 @@ from monai_diffae.metrics.evaluation.bench import EvaluationBench
 from monai_diffae.metrics.evaluation.codes import DecodingInferer
 from monai_diffae.metrics.evaluation.findings import Curve, Findings, Gallery, Measure
 from monai_diffae.metrics.evaluation.judging import Judge
-from monai_diffae.semantics import AttributeDirections
+from monai_diffae.semantics import AttributeDirections, LatentTypicality
+from monai_diffae.support.spacing import evenly_spaced
 
 __all__ = ["EditingSection"]
 
@@ -29,7 +30,9 @@ class EditingSection:
         strengths: amounts of :meth:`~monai_diffae.semantics.AttributeDirections.move`, below and above 0.
         names: attributes to edit; ``None`` for those that the judge tells.
         num_images: to edit for each attribute, evenly spaced among the chosen ones that have a label of it.
-        mask_key: of items, a mask outside of which edits should change nothing.
+        mask_key: of items, the mask outside of which edits should change nothing.
+        masks: masks of certain attributes, by name; those of the others is ``mask_key``.
+        typicality: opens what codes are compared with, or gives ``None`` where there is nothing.
 
     Raises:
         ValueError: unless there are strengths on both sides of 0.
@@ -46,12 +49,15 @@ class EditingSection:
         names: Sequence[str] | None = None,
         num_images: int = 16,
         mask_key: str = "mask",
+        masks: Mapping[str, str] | None = None,
+        typicality: Callable[[], LatentTypicality | None] = lambda: None,
     ) -> None:
         if not strengths or not min(strengths) < 0 < max(strengths):
             raise ValueError(f"strengths must lie on both sides of 0, got {list(strengths)}.")
         self.bench, self.attributes, self.judge = bench, attributes, judge
         self.strengths = sorted(strengths)
         self.names, self.num_images, self.mask_key = names, num_images, mask_key
+        self.masks, self.typicality = dict(masks or {}), typicality
 
     def measure(self) -> Findings:
         """Edits of all attributes that both the directions and the judge know."""
@@ -61,7 +67,8 @@ class EditingSection:
             "What a classifier that was trained on real images sees in edited ones: the share of images that change "
             "sides, or the slope of a quantity; whether it follows the strength; and what happens to the other "
             "attributes, in standard deviations of what it sees in the unedited images. Extrapolation is how far "
-            "edited codes lie outside the scores of the training, in standard deviations.",
+            "edited codes lie outside the scores of the training, in standard deviations; typicality, how many of the "
+            "codes of withheld images lie nearer to the training's, in all directions.",
         )
         try:
             directions = self.attributes()
@@ -124,7 +131,8 @@ class EditingSection:
         outside = directions.extrapolation(name, scores)
         if not outside.isnan().any():
             found.measures.append(Measure.over_images("extrapolation", of, outside.flatten(), "standard deviations"))
-        self._outside_mask(found, of, rows, plain, edits[-1])
+        self._typicality(found, name, {0.0: z_sem} | dict(zip(self.strengths, moved)))
+        self._outside_mask(found, name, rows, plain, edits[-1])
         titles = ["reconstruction" if s == 0 else f"{name} {s:+g}" for s in self.strengths_with_zero]
         shown = range(min(_SHOWN, count))
         found.galleries.append(
@@ -142,30 +150,42 @@ class EditingSection:
         )
 
     def _edited(self, name: str) -> np.ndarray:
-        """Images are sorted by file, often by class: the first ones would show one class alone."""
+        """Some of those with the label, evenly spaced."""
         labels = self.bench.chosen.get(name)
         known = np.arange(len(self.bench.chosen["image"]))
         if labels is not None and not np.isnan(labels).all():
             known = np.flatnonzero(~np.isnan(labels))
-        return known[np.unique(np.linspace(0, len(known) - 1, min(self.num_images, len(known))).round().astype(int))]
+        return known[evenly_spaced(len(known), self.num_images)]
 
     @property
     def strengths_with_zero(self) -> list[float]:
         """In ascending order; 0 is the reconstruction."""
         return sorted({*self.strengths, 0.0})
 
+    def _typicality(self, found: Findings, name: str, codes: Mapping[float, torch.Tensor]) -> None:
+        """How far edited codes lie from those of the training in all directions, not along the attribute alone."""
+        known = self.typicality()
+        if known is None:
+            found.skipped["typicality of edited codes"] = "there is no typicality.pt (fit-typicality makes it)"
+            return
+        for strength in self.strengths_with_zero:
+            of = f"{name} {strength:+g}" if strength else f"{name}, unedited"
+            percentiles = known(codes[strength].cpu())
+            found.measures.append(Measure.over_images("typicality of the code", of, percentiles, "percentile"))
+
     def _outside_mask(
-        self, found: Findings, of: str, rows: np.ndarray, plain: torch.Tensor, edit: torch.Tensor
+        self, found: Findings, name: str, rows: np.ndarray, plain: torch.Tensor, edit: torch.Tensor
     ) -> None:
-        ratios = []
+        ratios, key = [], self.masks.get(name, self.mask_key)
         items = [self.bench.chosen["items"][row] for row in rows]
         for item, before, after in zip(items, plain, edit):
-            mask = item.get(self.mask_key)
+            mask = item.get(key)
             if mask is None or not (mask > 0.5).any() or bool((mask > 0.5).all()):
                 continue
             squared, inside = (after - before).square(), torch.as_tensor(mask > 0.5).expand_as(before)
             ratios.append(float(squared[~inside].sum() / squared.sum().clamp(min=1e-12)))
         if ratios:
+            of = f"{name} {self.strengths[-1]:+g}, mask {key}"
             found.add("share of the squared change outside the mask", of, float(np.mean(ratios)), count=len(ratios))
         else:
-            found.skipped["change outside a mask"] = f"the images have no mask {self.mask_key!r}"
+            found.skipped[f"change of {name} outside a mask"] = f"the images have no mask {key!r}"

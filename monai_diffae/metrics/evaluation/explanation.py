@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from monai_diffae.inferers import ExplanationInferer
 from monai_diffae.metrics.evaluation.bench import EvaluationBench
 from monai_diffae.metrics.evaluation.classifiers import ClassifierScore
 from monai_diffae.metrics.evaluation.findings import Curve, Findings, Gallery, Measure
+from monai_diffae.metrics.linear_probe import LabelledFeatures, linear_probe
 from monai_diffae.semantics import AttributeDirections
+from monai_diffae.support.spacing import evenly_spaced
 
 __all__ = ["ExplanationSection"]
 
@@ -64,22 +67,25 @@ class ExplanationSection:
         features, _, groups = bench.heldout.features({"z_sem": bench.encode, _NAME: of_images}, bench.batch_size)
         scores = torch.from_numpy(features[_NAME][:, 0])
         found.add("share that it says yes to", "all images", float((scores > 0).double().mean()), count=len(scores))
-        if float(scores.std()) == 0:
+        if len(scores) < 2 or float(scores.std()) == 0:
             found.skipped["the explanation"] = "the classifier gives all images one score"
             return found
-        numbers = torch.as_tensor([{g: k for k, g in enumerate(dict.fromkeys(groups))}[group] for group in groups])
+        self.score.check_outputs()
+        numbers = np.unique(groups, return_inverse=True)[1]
         directions = AttributeDirections.fit(
             torch.from_numpy(features["z_sem"]).float(),
             {_NAME: scores},
-            numbers,
+            torch.from_numpy(numbers),
             kinds={_NAME: "continuous"},
             regularization=self.regularization,
         )
-        fitted = directions.summary(_NAME).cross_validated
-        for measure, value in fitted.items():
-            found.add(measure, "the classifier's score, linear in z_sem", value, count=len(scores))
-        if not fitted:
-            found.skipped["R^2 of the classifier's score"] = "there are too few subjects to cross-validate"
+        of = "the classifier's score, linear in z_sem"
+        try:
+            probe = linear_probe(LabelledFeatures(features["z_sem"], scores.numpy(), numbers), kind="continuous")
+        except ValueError as error:
+            found.skipped["R^2 of the classifier's score"] = str(error)
+        else:
+            found.add_scores(of, probe.scores(), probe.intervals(seed=bench.seed), len(scores))
         inferer = ExplanationInferer(bench.inferer, directions, _NAME, self.score, **self.options)
         result = bench.run(inferer, bench.chosen["image"], "explain")
         self._report(found, result)
@@ -103,7 +109,7 @@ class ExplanationSection:
                 seen = torch.cat([before[rows, None], after[rows]], dim=1).mean(dim=0).tolist()
                 found.curves.append(Curve("scores on the way", side, steps, seen, "share of the way", "score (mean)"))
         titles = ["original", "reconstruction", *(f"step {k + 1}" for k in range(after.shape[1])), "difference"]
-        shown = range(0, count, max(1, count // _SHOWN))[:_SHOWN]
+        shown = evenly_spaced(count, _SHOWN)
         images = [
             [
                 self.bench.chosen["image"][i],

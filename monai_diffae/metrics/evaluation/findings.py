@@ -142,7 +142,7 @@ class Findings:
     ) -> None:
         """Add measures by name; those that have no value (NaN) are said to be skipped."""
         if missing := [name for name, value in scores.items() if math.isnan(value)]:
-            self.skipped[f"{', '.join(missing)} of {of}"] = "the labels do not vary"
+            self.skipped[f"{', '.join(missing)} of {of}"] = "the labels, or what is predicted, do not vary"
         for name, value in scores.items():
             if math.isnan(value):
                 continue

@@ -12,6 +12,7 @@ from monai_diffae.metrics.evaluation.codes import CodesInferer
 from monai_diffae.metrics.evaluation.findings import Findings, Gallery, Measure
 from monai_diffae.metrics.evaluation.judging import Judge
 from monai_diffae.metrics.manifolds import manifold_measures, nearest
+from monai_diffae.support.spacing import evenly_spaced
 
 __all__ = ["GenerationSection"]
 
@@ -54,8 +55,9 @@ class GenerationSection:
             "Generation",
             "Samples, reconstructions and training images, each compared with as many held-out images. A distance "
             "means something only beside that of real images to real ones: it grows as the number of images falls, and "
-            "features of a classifier hardly see image quality. A sample that is much nearer to a training image than "
-            "held-out images are is a copy.",
+            "features of a classifier hardly see image quality. Reconstructions are of the very images that they are "
+            "compared with: their distance is what decoding adds, no yardstick for samples. A sample that is much "
+            "nearer to a training image than held-out images are is a copy.",
         )
         bench, real = self.bench, self.bench.chosen["image"]
         try:
@@ -67,7 +69,7 @@ class GenerationSection:
         if count < _NEIGHBOURS + 1:
             found.skipped["samples"] = f"there are {count} images to compare; {_NEIGHBOURS + 1} are needed"
             return found
-        real = real[:: max(1, len(real) // count)][:count]
+        real = real[evenly_spaced(len(real), count)]
         inferer = SamplingInferer(self.decoding, sampler, real.shape[1:], seed=bench.seed)
         sets = {"samples": bench.run(inferer, torch.arange(count), "samples")["sample"]}
         random = CodesInferer(self.decoding, "random", bench.seed)
@@ -76,14 +78,17 @@ class GenerationSection:
         if train is None or len(train) < count:
             found.skipped["training images against held-out ones"] = f"fewer than {count} training images were given"
         else:
-            places = torch.linspace(0, len(train) - 1, count).round().long()
-            sets["training images"] = train[places]
+            sets["training images"] = train[evenly_spaced(len(train), count)]
         for space, features in self._spaces(found).items():
             of_real = features(real)
             for name, images in sets.items():
                 self._compare(found, f"{name} to held-out, {space}", of_real, features(images))
+            if "training images" not in sets and count >= 2 * (_NEIGHBOURS + 1):
+                self._halves(found, space, of_real, features(sets["samples"]))
             if train is not None:
                 self._copies(found, space, features, sets["samples"], real, train)
+        if train is not None:
+            self._copies(found, "pixels", lambda images: images.flatten(1), sets["samples"], real, train)
         return found
 
     def _spaces(self, found: Findings) -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
@@ -106,6 +111,13 @@ class GenerationSection:
             spaces["features that were given"] = encode
         return spaces
 
+    def _halves(self, found: Findings, space: str, real: torch.Tensor, samples: torch.Tensor) -> None:
+        """Without training images real ones are compared with real ones by halves, and as many samples with a half."""
+        count = len(real) // 2
+        first, second = real[: 2 * count : 2], real[1 : 2 * count : 2]
+        self._compare(found, f"half of the held-out to the other half, {space}", second, first)
+        self._compare(found, f"as many samples to that half, {space}", second, samples[: 2 * count : 2])
+
     @staticmethod
     def _compare(found: Findings, of: str, real: torch.Tensor, other: torch.Tensor) -> None:
         found.add("Frechet distance", of, frechet_distance(other, real), count=len(other))
@@ -113,8 +125,8 @@ class GenerationSection:
         for name, value in manifold_measures(real.double(), other.double(), _NEIGHBOURS).items():
             found.add(name, of, value, count=len(other))
 
-    @staticmethod
     def _copies(
+        self,
         found: Findings,
         space: str,
         features: Callable[[torch.Tensor], torch.Tensor],
@@ -125,9 +137,10 @@ class GenerationSection:
         of_train = features(train)
         distances, places = nearest(features(samples), of_train)
         of_real, _ = nearest(features(real), of_train)
+        compared = f"{len(train):,} of {len(self.bench.train.dataset):,} training images"
         for name, values in (("samples", distances), ("held-out images", of_real)):
             measure = "distance to the nearest training image"
-            found.measures.append(Measure.over_images(measure, f"{name}, {space}", values))
+            found.measures.append(Measure.over_images(measure, f"{name}, {space}, {compared}", values))
         closest = distances.argsort()[:_SHOWN]
         found.galleries.append(
             Gallery(

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from monai_diffae.metrics.evaluation.bench import EvaluationBench
+from monai_diffae.metrics.evaluation.kinds import checked_kinds
 from monai_diffae.metrics.image_classifier import ImageClassifier, train_image_classifier
-from monai_diffae.metrics.scores import score_predictions
+from monai_diffae.metrics.scores import infer_kind, score_predictions
 from monai_diffae.support.atomic_files import PARTIAL, replacing
 
 __all__ = ["Judge"]
@@ -39,7 +40,7 @@ class Judge:
         kinds: Mapping[str, str] | None = None,
     ) -> None:
         self.bench, self.own, self.num_iterations = bench, own, num_iterations
-        self.kinds = dict(kinds or {})
+        self.kinds = checked_kinds(kinds, bench.heldout.attributes)
         self._result: tuple[ImageClassifier | None, str] | None = None
 
     def network(self) -> tuple[ImageClassifier | None, str]:
@@ -81,7 +82,10 @@ class Judge:
         labels = {}
         for name in self.bench.train.attributes:
             values = data[name]
-            if self.kinds.get(name) != "classes" and len(np.unique(values[~np.isnan(values)])) > 1:
+            known = values[~np.isnan(values)]
+            if self.kinds.get(name) == "binary" and infer_kind(known) != "binary":
+                continue  # what the probes say of it, too
+            if self.kinds.get(name) != "classes" and len(np.unique(known)) > 1:
                 labels[name] = values
         if not labels:
             return None, "there is no classifier of images: the training images have no labels that vary"

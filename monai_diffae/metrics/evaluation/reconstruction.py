@@ -11,6 +11,7 @@ from monai_diffae.metrics.evaluation.codes import CodesInferer
 from monai_diffae.metrics.evaluation.findings import Curve, Findings, Gallery, Measure, Spread
 from monai_diffae.metrics.image_quality import ImageQuality, lpips_network
 from monai_diffae.metrics.stochastic_code import x_T_statistics
+from monai_diffae.support.spacing import evenly_spaced
 
 __all__ = ["ReconstructionSection"]
 
@@ -25,7 +26,8 @@ class ReconstructionSection:
 
     Args:
         bench: network and images.
-        step_counts: of decoding; explicit x_T is encoded in as many.
+        step_counts: of decoding; explicit x_T is encoded in as many, or in the inferer's ``num_inversion_steps`` where
+            these are not the number that it decodes in.
         ways: of ``exact``, ``explicit``, ``random`` and ``zeros``.
 
     Raises:
@@ -94,7 +96,7 @@ class ReconstructionSection:
         else:
             mean = bench.train_chosen["image"].mean(dim=0, keepdim=True).expand_as(images)
             self._add_quality(found, quality, "the mean training image", mean)
-        rows = range(0, len(images), max(1, len(images) // _SHOWN))[:_SHOWN]
+        rows = evenly_spaced(len(images), _SHOWN)
         columns = {"original": images} | shown
         found.galleries.append(
             Gallery("reconstruction", list(columns), [[c[k] for c in columns.values()] for k in rows], [""] * len(rows))
@@ -112,9 +114,11 @@ class ReconstructionSection:
         own = self.bench.inferer
         if way == "exact" and not own.scheduler.step_has_inverse:
             return None
-        exact = {"inversion": "exact", "tolerance": own.tolerance} if way == "exact" else {}
+        how = {"inversion": "exact", "tolerance": own.tolerance} if way == "exact" else {}
+        if way == "explicit" and own.num_inversion_steps != own.num_inference_steps:  # asked for, as the authors do
+            how["num_inversion_steps"] = own.num_inversion_steps
         return DiffusionAutoencoderInferer(
-            own.scheduler, steps, precision=own.precision, verbose=False, batch_size=own.batches.size, **exact
+            own.scheduler, steps, precision=own.precision, verbose=False, batch_size=own.batches.size, **how
         )
 
     def _add_quality(self, found: Findings, quality: ImageQuality, of: str, images: torch.Tensor) -> dict[str, float]:

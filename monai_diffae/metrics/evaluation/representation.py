@@ -7,15 +7,16 @@ import numpy as np
 import torch
 import torch.nn as nn
 
-from monai_diffae.inferers import SemanticGapInferer
 from monai_diffae.inferers.latent_space import code_shape, to_latent
 from monai_diffae.metrics.baselines import untrained_copy
 from monai_diffae.metrics.dimensions import effective_dimension
 from monai_diffae.metrics.disentanglement import dci, labels_that_vary_together, total_auroc_difference
 from monai_diffae.metrics.evaluation.bench import EvaluationBench
 from monai_diffae.metrics.evaluation.findings import Curve, Findings
+from monai_diffae.metrics.evaluation.kinds import checked_kinds
 from monai_diffae.metrics.linear_probe import LabelledFeatures, linear_probe
 from monai_diffae.metrics.scores import infer_kind
+from monai_diffae.support.precision import mixed_precision
 from monai_diffae.support.randomness import derive_seed
 
 __all__ = ["RepresentationSection"]
@@ -29,12 +30,15 @@ class RepresentationSection:
 
     Args:
         bench: network and images.
-        kinds: ``binary``, ``classes`` or ``continuous`` by label; those not named are binary if 0 and 1, else
-            continuous.
+        kinds: ``binary``, ``classes`` or ``continuous`` by label (``ordinal`` counts as continuous); those not named
+            are binary if 0 and 1, else continuous.
         shares: of the training subjects whose labels probes may use.
         imagenet_encoder: network from ``(B, 3, height, width)`` images in [-1, 1] to vectors, from a package that
             carries its weights; ``None`` for none.
         num_draws: of the bootstrap.
+
+    Raises:
+        ValueError: for another kind.
     """
 
     name = "representation"
@@ -47,7 +51,7 @@ class RepresentationSection:
         imagenet_encoder: nn.Module | None = None,
         num_draws: int = 200,
     ) -> None:
-        self.bench, self.kinds, self.shares = bench, dict(kinds or {}), list(shares)
+        self.bench, self.kinds, self.shares = bench, checked_kinds(kinds, bench.heldout.attributes), list(shares)
         self.imagenet_encoder, self.num_draws = imagenet_encoder, num_draws
 
     def measure(self) -> Findings:
@@ -77,8 +81,13 @@ class RepresentationSection:
                 self._probe(found, name, encoder, data, basis)
         if bench.heldout.attributes:
             numbers = {name: values for name, values in labels.items() if self.kinds.get(name) != "classes"}
-            self._disentanglement(found, heldout["z_sem"], numbers)
-        for name, value in effective_dimension(torch.from_numpy(heldout["z_sem"])).items():
+            self._disentanglement(found, heldout["z_sem"], numbers, _numbered(groups))
+        try:
+            dimensions = effective_dimension(torch.from_numpy(heldout["z_sem"]))
+        except ValueError as error:
+            found.skipped["effective dimension of z_sem"] = str(error)
+            dimensions = {}
+        for name, value in dimensions.items():
             found.add(name, f"z_sem ({heldout['z_sem'].shape[1]})", value, count=len(groups))
         self._semantic_gap(found)
         return found
@@ -92,7 +101,13 @@ class RepresentationSection:
         except (AttributeError, ValueError) as error:
             found.skipped["untrained encoder"] = str(error)
         else:
-            encoders["untrained encoder"] = lambda images: untrained(images.to(bench.device))
+            sees_latents = getattr(bench.network, "encoder_input", "image") == "latent"
+
+            def encode(images: torch.Tensor) -> torch.Tensor:
+                images = images.to(bench.device)
+                return untrained(to_latent(images, bench.network) if sees_latents else images)
+
+            encoders["untrained encoder"] = encode
         if self.imagenet_encoder is None:
             found.skipped["ImageNet encoder"] = "no imagenet_encoder was given; nothing is downloaded"
         elif bench.chosen["image"].ndim != 4:
@@ -114,7 +129,7 @@ class RepresentationSection:
                 found.skipped[f"probe of {of}"] = str(error)
                 continue
             scores = probe.scores()
-            intervals = probe.intervals(self.num_draws, self.bench.seed) if share == 1 else None
+            intervals = probe.intervals(self.num_draws, self.bench.seed)
             found.add_scores(of, scores, intervals, len(probe.labels))
             counts.append(probe.num_train)
             scores_of_shares.append(scores[_MAIN[probe.kind]])
@@ -123,7 +138,9 @@ class RepresentationSection:
             found.curves.append(Curve(f"labels of {name}", encoder, counts, scores_of_shares, "labelled images", main))
 
     @staticmethod
-    def _disentanglement(found: Findings, z_sem: np.ndarray, labels: Mapping[str, np.ndarray]) -> None:
+    def _disentanglement(
+        found: Findings, z_sem: np.ndarray, labels: Mapping[str, np.ndarray], groups: np.ndarray
+    ) -> None:
         varying, known = labels_that_vary_together(labels)
         if varying and (others := [name for name in labels if name not in varying]):
             found.skipped[f"DCI and TAD of {', '.join(others)}"] = "over the images that share labels they do not vary"
@@ -131,7 +148,12 @@ class RepresentationSection:
             found.skipped["DCI"] = "it needs two labels that vary over the same images"
         else:
             of = f"z_sem, {', '.join(varying)}"
-            found.add_scores(of, {f"DCI {k}": v for k, v in dci(z_sem[known], varying).items()}, count=int(known.sum()))
+            try:
+                scores = dci(z_sem[known], varying, groups[known])
+            except ValueError as error:
+                found.skipped["DCI"] = f"{error} Labels that z_sem does not tell have no importance either."
+            else:
+                found.add_scores(of, {f"DCI {k}": v for k, v in scores.items()}, count=int(known.sum()))
         binary = {name: values for name, values in varying.items() if infer_kind(values) == "binary"}
         if not binary:
             found.skipped["TAD"] = "it needs binary labels that vary over the same images"
@@ -142,30 +164,31 @@ class RepresentationSection:
             found.add("attributes captured by one number", of, scores["captured"], unit=f"of {len(binary)}")
 
     def _semantic_gap(self, found: Findings) -> None:
-        """Noise loss with z_sem of another image over that with the right one, at seeded noise and timesteps."""
+        """Noise loss with z_sem of another image over that with the right one. Noise and timestep of an image are
+        functions of (seed, its place), and the other image is the one half of all away."""
         bench, images = self.bench, self.bench.chosen["image"]
-        scheduler = bench.inferer.scheduler
-        inferer = SemanticGapInferer(scheduler, bench.inferer.precision)
-        errors = {"prediction": 0.0, "shuffled_prediction": 0.0}
-        for start in range(0, len(images), bench.batch_size):
-            part = images[start : start + bench.batch_size]
-            if len(part) < 2:
-                continue
-            generator = torch.Generator().manual_seed(derive_seed(bench.seed, start, 1))
-            noise = torch.randn((len(part), *code_shape(part.shape[1:], bench.network)), generator=generator)
-            timesteps = torch.randint(scheduler.num_train_timesteps, (len(part),), generator=generator)
-            part, noise, timesteps = (x.to(bench.device) for x in (part, noise, timesteps))
+        if len(images) < 2:
+            found.skipped["semantic gap"] = "it needs two images or more"
+            return
+        scheduler, network = bench.inferer.scheduler, bench.network
+        z_sem = torch.cat([bench.encode(part) for part in images.split(bench.batch_size)])
+        others, losses = z_sem.roll(len(images) // 2, dims=0), [0.0, 0.0]
+        shape = code_shape(images.shape[1:], network)
+        for places in torch.arange(len(images)).split(bench.batch_size):
+            generators = [torch.Generator().manual_seed(derive_seed(bench.seed, int(k), 1)) for k in places]
+            noise = torch.stack([torch.randn(shape, generator=each) for each in generators]).to(bench.device)
+            steps = [torch.randint(scheduler.num_train_timesteps, (1,), generator=each) for each in generators]
+            timesteps = torch.cat(steps).to(bench.device)
             with torch.no_grad():
-                clean = to_latent(part, bench.network)
-                results = inferer(part, bench.network, noise, timesteps, clean)
-            target = scheduler.training_target(clean, noise, timesteps)
-            for name in errors:
-                errors[name] += float((results[name] - target).square().sum())
-        if errors["prediction"] == 0:
-            found.skipped["semantic gap"] = "it needs batches of two images or more"
-        else:
-            gap = errors["shuffled_prediction"] / errors["prediction"]
-            found.add("semantic gap", "noise loss with z_sem of another image", gap, count=len(images))
+                clean = to_latent(images[places].to(bench.device), network)
+                x_t = scheduler.add_noise(clean, noise, timesteps)
+                target = scheduler.training_target(clean, noise, timesteps)
+                for k, codes in enumerate((z_sem, others)):
+                    with mixed_precision(bench.inferer.precision, bench.device):
+                        prediction = network(x_t, timesteps, context=codes[places].to(bench.device))
+                    losses[k] += float((prediction.float() - target).square().sum())
+        gap = losses[1] / losses[0]
+        found.add("semantic gap", "noise loss with z_sem of another image", gap, count=len(images))
 
 
 def _numbered(groups: np.ndarray) -> np.ndarray:
