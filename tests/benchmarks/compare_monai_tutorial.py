@@ -4,22 +4,26 @@ worth for sampling.
 
     python tests/benchmarks/compare_monai_tutorial.py --dataset_dir DIR --output_dir OUT --precision bfloat16
 
-DIR holds the folders of MedNIST's classes. Networks of 6.0 million weights (0.4 % apart), the same images for each:
+DIR holds the folders of MedNIST's classes. Autoencoders of 6.0 million weights (0.4 % apart), the same images for each:
 
 - ``tutorial``: the tutorial's network (MONAI's ResNet18, DiffusionModelUNet with cross-attention), shrunk, and its
   recipe: eps of images in [0, 1], Adam with 1e-5, batches of 12, the last weights; it decodes from a random x_T.
 - ``tutorial_our_recipe``: that network trained as ours is, which tells the network from the recipe.
 - ``ours``: network and recipe of the MedNIST bundle (v, Muon, batches of 32, moving average).
-- ``unconditional``: its decoder without z_sem, a plain diffusion model of the same budget.
+- ``unconditional``: its decoder without z_sem, a plain diffusion model that sees as many images (its weights are fewer
+  by those of the encoder; a z_sem has to be drawn for samples of ``ours``, by a latent diffusion that sees 1,000,000
+  codes and takes 100 evaluations of a small network without convolutions, which ``steps`` does not count).
 
-Measured of the autoencoders (validation images): PSNR and SSIM with random and exact x_T, a linear probe of the class;
-of ``ours`` and ``unconditional`` the Frechet distance of samples at several numbers of steps (the paper's claim: with
-z_sem fewer are enough). Rows of real images against real ones stand beside. All decode with this package's scheduler,
-which is kind to the tutorial: MONAI's takes steps between levels that its grid does not hold.
+Measured of the autoencoders (validation images): PSNR and SSIM with random and exact x_T (the exact one of the tutorial
+within a tolerance that is twice as wide: its images lie in [0, 1]), a linear probe of the class, and the Frechet
+distance of reconstructions with random x_T, of the very images that they are of, to these; of ``ours`` and
+``unconditional`` that of samples at several numbers of steps (the paper's claim: with z_sem fewer are enough). Rows of
+real images against real ones stand beside. All decode with this package's scheduler, which is kind to the tutorial:
+MONAI's takes steps between levels that its grid does not hold.
 
-A run's rows are written to ``--output`` when it is complete, and are not computed again; a stopped training goes on
-from its last checkpoint in ``--output_dir``; the same command goes on. Budgets: the default (40,000 images, 3 seeds)
-takes about 8 hours of a core with bfloat16; ``--seeds 0`` a third; ``--images 10000 --seeds 0`` one hour.
+Rows are written to ``--output`` when they are known, and are not computed again; a stopped training goes on from its
+last checkpoint in ``--output_dir``; the same command goes on. Budgets: the default (40,000 images, 3 seeds) takes 7 to
+8 hours of a core with bfloat16; ``--seeds 0`` a third; ``--images 10000 --seeds 0`` one hour.
 """
 
 from __future__ import annotations
@@ -31,7 +35,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from compared_measures import Spaces, linear_probe, reconstruction, samples
+from compared_measures import Spaces, distances, linear_probe, reconstruction
 from compared_methods import METHODS
 from recipe_study import append, read
 from study_images import read_mednist
@@ -92,7 +96,9 @@ def main() -> None:
     for number, (name, seed) in enumerate(order):
         key = {"method": name, "seed": str(seed), "images": str(args.images)}
         title = f"[{number + 1} of {len(order)}] {name}, seed {seed}"
-        if any(key.items() <= each.items() for each in read(args.output)):
+        known = {each["measure"] for each in read(args.output) if key.items() <= each.items()}
+        missing = {part for part, measure in parts_of(name).items() if measure not in known}
+        if not missing:
             print(f"{title}: its rows are there", flush=True)
             continue
         method, run = METHODS[name], f"{name}_{seed}_{args.images}"
@@ -109,22 +115,37 @@ def main() -> None:
         network.eval()
         print(f"{title}: trained, is measured", flush=True)
         start, rows = time.monotonic(), []
-        rows.append(
-            {"measure": "weights, millions", "value": f"{sum(p.numel() for p in network.parameters()) / 1e6:.3f}"}
-        )
-        if name != "unconditional":
+        if "size" in missing:
+            size = sum(p.numel() for p in network.parameters()) / 1e6
+            rows.append({"measure": "weights, millions", "value": f"{size:.3f}"})
+        if "reconstruction" in missing:
             how = {"precision": args.precision, "num_exact": args.num_exact}
             rows += reconstruction(method, network, images.val[: args.num_images], args.steps, **how)
+        if "probe" in missing:
             rows += linear_probe(method, network, images, args.precision)
-        if name in SAMPLED:
+        if "distances" in missing:
             if spaces is None:
                 spaces = Spaces(images, args.num_samples, args.judge_iterations, args.output_dir)
                 add_real(spaces, images.train[: args.num_samples], args.images, args.output)
-            how = {"precision": args.precision, "seed": seed, "latent_samples": args.latent_samples}
-            rows += samples(method, network, images, spaces, args.step_counts, **how)
+            how = {"precision": args.precision, "seed": seed}
+            if name in SAMPLED:
+                how["latent_samples"] = args.latent_samples
+            rows += distances(
+                method, network, images, spaces, args.step_counts if name in SAMPLED else [args.steps], **how
+            )
         append([key | {"steps": ""} | each for each in rows], args.output)
         write_summary(args.output)
         print(f"{title}: measured in {(time.monotonic() - start) / 60:.0f} minutes", flush=True)
+
+
+def parts_of(method: str) -> dict[str, str]:
+    """What is measured of a method, each with the last of its rows' measures."""
+    measured = "samples" if method == "unconditional" else "reconstructions, random x_T"
+    parts = {"size": "weights, millions", "distances": f"Frechet distance of {measured}, pixels"}
+    if method != "unconditional":
+        parts["reconstruction"] = "share of images within the tolerance"
+        parts["probe"] = "accuracy of a linear probe, all labels"
+    return parts
 
 
 def add_real(spaces: Spaces, images: torch.Tensor, num_images: int, output: Path) -> None:

@@ -129,20 +129,24 @@ def train_latents(z_sem: torch.Tensor, num_samples: int, seed: int) -> LatentSam
     return LatentSampler(network.eval(), scheduler, statistics, LATENT_STEPS, seed)
 
 
-def samples(
+def distances(
     method: Method, network: torch.nn.Module, images: Images, spaces: Spaces, step_counts: list[int], **how: Any
 ) -> list[Row]:
-    """Frechet distance of samples at several numbers of steps, all from the same x_T: of an autoencoder with z_sem from
-    a latent diffusion, and with that of validation images (which is the most that a latent diffusion can reach)."""
+    """Frechet distances to validation images at several numbers of steps, all from the same x_T: of reconstructions of
+    these very images from random x_T, which is what decoding adds; and, with ``latent_samples``, of samples whose z_sem
+    is drawn by a latent diffusion that sees so many codes (of ``unconditional`` there is no z_sem to draw)."""
     count = len(spaces.real)
     x_T = StochasticCode("random", how["seed"]).draw_all(spaces.real, range(count))
     loops = method.loops(step_counts[0], how["precision"])
-    of_real = loops.encode(spaces.real, network)
+    seen = method.seen(spaces.real)
+    of_real = loops.encode(seen, network)
     if method.name == "unconditional":
         codes = {"samples": of_real}  # zeros
     else:
-        sampler = train_latents(loops.encode(images.train, network), how["latent_samples"], how["seed"])
-        codes = {"samples": sampler(range(count))["z_sem"], "reconstructions, random x_T": of_real}
+        codes = {"reconstructions, random x_T": of_real}
+        if "latent_samples" in how:
+            z_sem = loops.encode(method.seen(images.train), network)
+            codes["samples"] = train_latents(z_sem, how["latent_samples"], how["seed"])(range(count))["z_sem"]
     rows = []
     for steps in step_counts:
         loops = method.loops(steps, how["precision"])
