@@ -18,8 +18,8 @@ Measured of the autoencoders (validation images): PSNR and SSIM with random and 
 within a tolerance that is twice as wide: its images lie in [0, 1]), a linear probe of the class, and the Frechet
 distance of reconstructions with random x_T, of the very images that they are of, to these; of ``ours`` and
 ``unconditional`` that of samples at several numbers of steps (the paper's claim: with z_sem fewer are enough). Rows of
-real images against real ones stand beside. All decode with this package's scheduler, which is kind to the tutorial:
-MONAI's takes steps between levels that its grid does not hold.
+real images against real ones stand beside. All decode with this package's scheduler, the tutorial's too, whose
+results with MONAI's own are others.
 
 Rows are written to ``--output`` when they are known, and are not computed again; a stopped training goes on from its
 last checkpoint in ``--output_dir``; the same command goes on. Budgets: the default (40,000 images, 3 seeds) takes 7 to
